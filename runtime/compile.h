@@ -1,0 +1,45 @@
+// compile: CUDA source -> cubin, PTX, log and resource counts, in process through NVRTC. Knows nothing of specs and caches.
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SAGE_COMPILE_H
+#define SAGE_COMPILE_H
+
+#include "sage.h"
+
+#define COMPILE_OPTIONS_MAX 32
+
+// Everything that decides the result; key_compute hashes all of it but name.
+struct compile_input {
+    const char *source;          /* NUL-terminated */
+    size_t source_bytes;         /* without the NUL */
+    const char *name;            /* shown in the log: "kernel.cu"; never a path */
+    const char *target;          /* "sm_90a" */
+    const char *const *options;  /* besides the standard ones; NULL where option_count is 0 */
+    int option_count;
+};
+
+// Owned by the context's allocator; compile_result_free. ptx and log are NUL-terminated, sizes do not count the NUL.
+struct compile_result {
+    void *cubin;
+    size_t cubin_bytes;
+    char *ptx; /* "" where NVRTC gives none beside a cubin */
+    size_t ptx_bytes;
+    char *log;
+    size_t log_bytes;
+    int registers;    /* per thread; the most of all entries of the source */
+    int spill_bytes;  /* stores + loads */
+    int stack_bytes;  /* local memory of the stack frame */
+    int smem_static;  /* bytes */
+};
+
+// Compiles with the standard options (--gpu-architecture=<target> --std=c++17 --ptxas-options=-v) and input's own.
+// Errors: NO_NVRTC, OUT_OF_MEMORY, INVALID_ARGUMENT, COMPILE: then out->log alone is filled (free out as usual), and the context has the
+// first error line. Threads: any number at once.
+sage_status compile_source(sage_context *context, const struct compile_input *input, struct compile_result *out);
+void compile_result_free(sage_context *context, struct compile_result *result);
+
+// Writes all options of the call to out[COMPILE_OPTIONS_MAX], the architecture option to arch_text. Returns how many; -1: too many.
+int compile_options(const struct compile_input *input, char arch_text[64], const char *out[COMPILE_OPTIONS_MAX]);
+// Reads ptxas -v lines into the four counts of out (maximum over entries; 0 where absent).
+void compile_parse_log(const char *log, struct compile_result *out);
+
+#endif
