@@ -28,4 +28,7 @@ void diag_error(struct diag *d, struct diag_loc loc, const char *format, ...) __
 void diag_note(struct diag *d, struct diag_loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void diag_free(struct diag *d);
 
+// Appends text with control bytes, direction marks and bytes that are not UTF-8 shown as \n, \x1b, \u202e; never a line end.
+void diag_escape(struct buf *out, const char *text, size_t len);
+
 #endif

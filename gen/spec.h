@@ -89,7 +89,8 @@ bool spec_parse(struct spec *out, const char *file, const char *text, size_t len
 bool spec_load(struct spec *out, const char *file, char **text_out, struct diag *d);
 void spec_free(struct spec *spec);
 
-// Where `path` ("qk.format") was set; if it was defaulted, the place of its nearest enclosing key, else the first line.
+// Where `path` ("qk.format", or a list's item "targets[0]") was set; if it was defaulted, the place of its nearest
+// enclosing key, else the first line.
 struct diag_loc spec_where(const struct spec *spec, const char *path);
 // The spec as sorted `path: value` lines, defaults included: what is hashed, and what a kernel's banner and metadata quote.
 void spec_canonical(const struct spec *spec, struct buf *out);

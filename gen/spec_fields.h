@@ -1,11 +1,11 @@
 // spec_fields: the schema of a kernel spec, one row per field. Drives parsing, defaults, `sagegen fields`, the canonical text that is
-// hashed, and the names that templates see. A row whose last-but-one column is given names the fields it is required by.
+// hashed, and the names that templates see.
 //
 // SPEC_ENUM(type, X): X(symbol, text)      the words of an enumerated field
 // SPEC_FIELDS(X):     X(path, member, kind, default, allowed, unit, help)
-//   kind     int | bool | f32_list | int_list | enum:<E> | enum_list:<E> | name        (see spec.c for the parsers)
-//   allowed  for int and lists of int: "lo...hi", "lo...hi step n", or "a|b|c"; else ""
-//   default  the text a spec would hold; "required" where there is none
+//   kind     int | bool | f32_list | int_list | enum:<E> | enum_list:<E> | name | head_dim | smooth_q     (parsers: spec_value.c)
+//   allowed  for numbers: "lo...hi", "lo...hi step n", or "a|b|c"; for words: "a|b", or "" for all of the list
+//   default  the text a spec would hold; "required" where there is none; "auto" where spec_check.c finds it from other fields
 // SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_SPEC_FIELDS_H
 #define SAGE_GEN_SPEC_FIELDS_H

@@ -1,0 +1,212 @@
+// spec_check: contradictions between the fields of one spec, and the values that `auto` stands for.
+// In: a spec whose fields were read, with the state of each. Out: errors at the offending field with a note at the
+// other. A field that could not be read contradicts nothing. What a GPU or a template can do is decided in plan, not
+// here. SPDX-License-Identifier: Apache-2.0
+#include "spec_internal.h"
+
+#include <string.h>
+
+/* -- Facts ------------------------------------------------------------- */
+
+static bool is_fp4(enum spec_format f) {
+    return f == SPEC_FORMAT_NVFP4 || f == SPEC_FORMAT_MXFP4;
+}
+
+// Elements of a block scale, 0 where the format has none.
+static int block_of(enum spec_format f) {
+    return f == SPEC_FORMAT_NVFP4 ? 16 : f == SPEC_FORMAT_MXFP4 ? 32 : 0;
+}
+
+static bool has_fp8(enum spec_target t) {
+    return t != SPEC_TARGET_SM_80 && t != SPEC_TARGET_SM_86;
+}
+
+static bool has_fp4(enum spec_target t) {
+    return t == SPEC_TARGET_SM_120A || t == SPEC_TARGET_SM_121A || t == SPEC_TARGET_SM_120F;
+}
+
+/* -- Rules ------------------------------------------------------------- */
+
+// One contradiction: `path` is set in the file, and broken() holds. The message is "path = value text".
+struct rule {
+    const char *path;
+    const char *other;  /* what it contradicts; the note points there if the file sets it */
+    const char *other2; /* a second such field or NULL */
+    bool (*broken)(const struct spec *);
+    const char *text;
+};
+
+static bool formats_differ(const struct spec *s) {
+    return s->v_format != s->p_format;
+}
+
+static bool qk_has_no_blocks(const struct spec *s) {
+    return !is_fp4(s->qk_format);
+}
+
+static bool pv_has_no_blocks(const struct spec *s) {
+    return !is_fp4(s->p_format);
+}
+
+static bool qk_block_not_16(const struct spec *s) {
+    return s->qk_format == SPEC_FORMAT_NVFP4 && s->qk_block != block_of(SPEC_FORMAT_NVFP4);
+}
+
+static bool qk_block_not_32(const struct spec *s) {
+    return s->qk_format == SPEC_FORMAT_MXFP4 && s->qk_block != block_of(SPEC_FORMAT_MXFP4);
+}
+
+static bool pv_block_not_16(const struct spec *s) {
+    return s->p_format == SPEC_FORMAT_NVFP4 && s->pv_block != block_of(SPEC_FORMAT_NVFP4);
+}
+
+static bool pv_block_not_32(const struct spec *s) {
+    return s->p_format == SPEC_FORMAT_MXFP4 && s->pv_block != block_of(SPEC_FORMAT_MXFP4);
+}
+
+static bool qk_is_fp4(const struct spec *s) {
+    return is_fp4(s->qk_format);
+}
+
+static bool no_fp4(const struct spec *s) {
+    return !is_fp4(s->qk_format) && !is_fp4(s->p_format);
+}
+
+static bool fp16_sums_without_fp8(const struct spec *s) {
+    return s->accumulate_in == SPEC_ACCUMULATOR_FP16 && s->p_format != SPEC_FORMAT_FP8_E4M3;
+}
+
+static bool late_flush_without_fp8(const struct spec *s) {
+    return s->flush_tiles > 1 && s->p_format != SPEC_FORMAT_FP8_E4M3;
+}
+
+static bool smooth_q_without_fp4(const struct spec *s) {
+    return s->smooth_q_group > 0 && !is_fp4(s->qk_format);
+}
+
+static bool rotation_without_fp4(const struct spec *s) {
+    return s->rotate_qk != SPEC_ROTATE_NONE && !is_fp4(s->qk_format);
+}
+
+static bool safe_fp16_sums(const struct spec *s) {
+    return s->safe && s->accumulate_in != SPEC_ACCUMULATOR_FP32;
+}
+
+static bool safe_late_flush(const struct spec *s) {
+    return s->safe && s->flush_tiles > 1;
+}
+
+static bool safe_quantised_sum(const struct spec *s) {
+    return s->safe && s->row_sum != SPEC_ROW_SUM_EXACT;
+}
+
+static bool safe_lazy_rescale(const struct spec *s) {
+    return s->safe && s->lazy_rescale_log2 > 0;
+}
+
+static const struct rule rules[] = {
+    {"qk.granularity", "qk.format", NULL, qk_is_fp4, "is for int8 only; fp4 formats have block scales"},
+    {"qk.block", "qk.format", NULL, qk_has_no_blocks, "is for nvfp4 and mxfp4 only; int8 has no block scales"},
+    {"qk.block", "qk.format", NULL, qk_block_not_16, "must be 16 for nvfp4"},
+    {"qk.block", "qk.format", NULL, qk_block_not_32, "must be 32 for mxfp4"},
+    {"pv.v", "pv.p", NULL, formats_differ, "must equal pv.p in this version"},
+    {"pv.block", "pv.p", NULL, pv_has_no_blocks, "is for nvfp4 and mxfp4 only; pv.p has no block scales"},
+    {"pv.block", "pv.p", NULL, pv_block_not_16, "must be 16 for nvfp4"},
+    {"pv.block", "pv.p", NULL, pv_block_not_32, "must be 32 for mxfp4"},
+    {"pv.p_scaling", "pv.p", NULL, pv_has_no_blocks, "is for an fp4 P only (nvfp4, mxfp4)"},
+    {"pv.accumulate.in", "pv.p", NULL, fp16_sums_without_fp8, "needs pv.p = fp8_e4m3"},
+    {"pv.accumulate.flush_tiles", "pv.p", NULL, late_flush_without_fp8, "must be 1 unless pv.p is fp8_e4m3"},
+    {"smooth.q", "qk.format", NULL, smooth_q_without_fp4, "needs an fp4 qk.format in this version"},
+    {"rotate.qk", "qk.format", NULL, rotation_without_fp4, "needs an fp4 qk.format in this version"},
+    {"scale_search", "qk.format", "pv.p", no_fp4, "needs an fp4 format in qk or pv"},
+    {"pv.accumulate.in", "safe", NULL, safe_fp16_sums, "contradicts safe: true (fp32 accumulation)"},
+    {"pv.accumulate.flush_tiles", "safe", NULL, safe_late_flush, "contradicts safe: true (fp32 adds after every tile)"},
+    {"softmax.row_sum", "safe", NULL, safe_quantised_sum, "contradicts safe: true (exact row sum)"},
+    {"softmax.lazy_rescale_log2", "safe", NULL, safe_lazy_rescale, "contradicts safe: true (no lazy rescaling)"},
+};
+
+static enum spec_field_state state_of(const struct spec_reader *r, const char *path) {
+    return r->state[spec_field_index(path)];
+}
+
+static void put_value(const struct spec_reader *r, const char *path, struct buf *out) {
+    buf_printf(out, "%s = ", path);
+    spec_value_write(r->spec, &spec_field_table[spec_field_index(path)], out);
+}
+
+static void note_field(struct spec_reader *r, const char *path) {
+    if (!path || state_of(r, path) != SPEC_FIELD_GIVEN) return;
+    struct buf value = {0};
+    put_value(r, path, &value);
+    diag_note(r->diag, spec_where(r->spec, path), "%s is set here", value.data);
+    buf_free(&value);
+}
+
+static void check_rule(struct spec_reader *r, const struct rule *rule) {
+    if (state_of(r, rule->path) != SPEC_FIELD_GIVEN || state_of(r, rule->other) == SPEC_FIELD_BAD) return;
+    if (rule->other2 && state_of(r, rule->other2) == SPEC_FIELD_BAD) return;
+    if (!rule->broken(r->spec)) return;
+    struct buf value = {0};
+    put_value(r, rule->path, &value);
+    diag_error(r->diag, spec_where(r->spec, rule->path), "%s %s", value.data, rule->text);
+    note_field(r, rule->other);
+    note_field(r, rule->other2);
+    buf_free(&value);
+}
+
+/* -- Lists ------------------------------------------------------------- */
+
+static struct diag_loc item_loc(const struct spec_reader *r, const char *list, int index) {
+    struct buf path = {0};
+    buf_printf(&path, "%s[%d]", list, index);
+    struct diag_loc loc = spec_where(r->spec, path.data);
+    buf_free(&path);
+    return loc;
+}
+
+// The mean of Q is taken over groups inside a query tile.
+static void check_smooth_group(struct spec_reader *r) {
+    const struct spec *s = r->spec;
+    if (state_of(r, "smooth.q") != SPEC_FIELD_GIVEN || s->smooth_q_group == 0) return;
+    if (state_of(r, "tune.tile_q") == SPEC_FIELD_BAD) return;
+    for (int i = 0; i < s->tile_q.count; i++) {
+        int tile = s->tile_q.item[i];
+        if (tile % s->smooth_q_group == 0) continue;
+        diag_error(r->diag, spec_where(s, "smooth.q.group"), "smooth.q.group = %d must divide tune.tile_q = %d",
+                   s->smooth_q_group, tile);
+        diag_note(r->diag, item_loc(r, "tune.tile_q", i), "tune.tile_q = %d is set here", tile);
+    }
+}
+
+// Reports a target that lacks the products of the format at `path`.
+static bool check_target(struct spec_reader *r, int index, const char *path, enum spec_format format) {
+    enum spec_target target = (enum spec_target)r->spec->targets.item[index];
+    const char *needs = NULL;
+    if (is_fp4(format) && !has_fp4(target)) needs = "sm_120a, sm_121a or sm_120f";
+    if (format == SPEC_FORMAT_FP8_E4M3 && !has_fp8(target)) needs = "sm_89 or newer";
+    if (!needs) return true;
+    diag_error(r->diag, item_loc(r, "targets", index), "targets: %s has no %s tensor-core products (needs %s)",
+               spec_target_text(target), spec_format_text(format), needs);
+    note_field(r, path);
+    return false;
+}
+
+static void check_targets(struct spec_reader *r) {
+    const struct spec *s = r->spec;
+    if (state_of(r, "targets") != SPEC_FIELD_GIVEN) return;
+    for (int i = 0; i < s->targets.count; i++) {
+        bool qk_ok = state_of(r, "qk.format") == SPEC_FIELD_BAD || check_target(r, i, "qk.format", s->qk_format);
+        bool same = s->p_format == s->qk_format && !qk_ok;
+        if (state_of(r, "pv.p") != SPEC_FIELD_BAD && !same) check_target(r, i, "pv.p", s->p_format);
+    }
+}
+
+/* -- All --------------------------------------------------------------- */
+
+void spec_check(struct spec_reader *r) {
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) check_rule(r, &rules[i]);
+    check_smooth_group(r);
+    check_targets(r);
+    if (state_of(r, "qk.block") == SPEC_FIELD_ABSENT) r->spec->qk_block = block_of(r->spec->qk_format);
+    if (state_of(r, "pv.block") == SPEC_FIELD_ABSENT) r->spec->pv_block = block_of(r->spec->p_format);
+}
