@@ -1,6 +1,6 @@
-// cache: compiled kernels on disk, <dir>/<first 2 of key>/<key>/kernel.{cu,ptx,cubin,meta,map} and log; and the request index
-// <dir>/index/<2>/<request>. Publishes by temporary directory, fsync, rename; takes no locks; never trusts what it reads. Where no safe
-// directory can be had, entries live in memory for as long as the context.
+// cache: compiled kernels on disk, <dir>/<first 2 of key>/<key>/kernel.{cu,ptx,cubin,meta,map} and log; and the request
+// index <dir>/index/<2>/<request>. Publishes by temporary directory, fsync, rename; takes no locks; never trusts what
+// it reads. Where no safe directory can be had, entries live in memory for as long as the context.
 // SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_CACHE_H
 #define SAGE_CACHE_H
@@ -29,18 +29,21 @@ struct cache_files {
     CACHE_FILES(CACHE_FILES_MEMBER)
 };
 
-// What cache_get returns: every member that was asked for and exists, NUL-terminated for convenience, owned by the context's allocator.
+// What cache_get returns: every member that was asked for and exists, NUL-terminated for convenience, owned by the
+// context's allocator.
 struct cache_entry {
     struct cache_files files;
 };
 
-// Looks for an entry. want: CACHE_* bits; meta and cubin always come. Sizes and hashes of meta, cubin, and of source and ptx where wanted,
-// are verified; a damaged entry is moved to <dir>/damaged and is a miss. Errors: NOT_FOUND (any kind of miss), OUT_OF_MEMORY.
+// Looks for an entry. want: CACHE_* bits; meta and cubin always come. Sizes and hashes of meta, cubin, and of source
+// and ptx where wanted, are verified; a damaged entry is moved to <dir>/damaged and is a miss. Errors: NOT_FOUND (any
+// kind of miss), OUT_OF_MEMORY.
 sage_status cache_get(sage_context *context, const char *key, unsigned want, struct cache_entry *out);
 void cache_entry_free(sage_context *context, struct cache_entry *entry);
 
-// Publishes an entry; files are borrowed. meta and cubin are required and must agree. Another process that was first is no error. Where the
-// disk refuses (full, read-only), the entry is kept in memory and a warning goes to the log. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
+// Publishes an entry; files are borrowed. meta and cubin are required and must agree. Another process that was first is
+// no error. Where the disk refuses (full, read-only), the entry is kept in memory and a warning goes to the log.
+// Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
 sage_status cache_put(sage_context *context, const char *key, const struct cache_files *files);
 
 // The request index: hash of a request -> key. Wrong or damaged: NOT_FOUND. request: 32 hex digits.
@@ -48,7 +51,7 @@ sage_status cache_index_get(sage_context *context, const char *request, char key
 sage_status cache_index_put(sage_context *context, const char *request, const char *key);
 
 struct cache_description {
-    const char *path;   /* "" in memory-only mode without a directory; lives as long as the context */
+    const char *path; /* "" in memory-only mode without a directory; lives as long as the context */
     bool memory_only;
     const char *reason; /* why memory-only, or why the directory was refused; "" */
 };

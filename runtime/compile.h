@@ -1,19 +1,20 @@
-// compile: CUDA source -> cubin, PTX, log and resource counts, in process through NVRTC. Knows nothing of specs and caches.
-// SPDX-License-Identifier: Apache-2.0
+// compile: CUDA source -> cubin, PTX, log and resource counts, in process through NVRTC. Knows nothing of specs and
+// caches. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_COMPILE_H
 #define SAGE_COMPILE_H
 
 #include "sage.h"
 
 #define COMPILE_OPTIONS_MAX 32
+#define COMPILE_ARCH_BYTES  64
 
 // Everything that decides the result; key_compute hashes all of it but name.
 struct compile_input {
-    const char *source;          /* NUL-terminated */
-    size_t source_bytes;         /* without the NUL */
-    const char *name;            /* shown in the log: "kernel.cu"; never a path */
-    const char *target;          /* "sm_90a" */
-    const char *const *options;  /* besides the standard ones; NULL where option_count is 0 */
+    const char *source;  /* NUL-terminated */
+    size_t source_bytes; /* without the NUL */
+    const char *name;    /* shown in the log: "kernel.cu"; never a path, since __FILE__ could carry it into the code */
+    const char *target;  /* "sm_90a" */
+    const char *const *options; /* besides the standard ones; NULL where option_count is 0 */
     int option_count;
 };
 
@@ -25,20 +26,22 @@ struct compile_result {
     size_t ptx_bytes;
     char *log;
     size_t log_bytes;
-    int registers;    /* per thread; the most of all entries of the source */
-    int spill_bytes;  /* stores + loads */
-    int stack_bytes;  /* local memory of the stack frame */
-    int smem_static;  /* bytes */
+    int registers;   /* per thread; the most of all entries of the source */
+    int spill_bytes; /* stores + loads */
+    int stack_bytes; /* local memory of the stack frame */
+    int smem_static; /* bytes */
 };
 
 // Compiles with the standard options (--gpu-architecture=<target> --std=c++17 --ptxas-options=-v) and input's own.
-// Errors: NO_NVRTC, OUT_OF_MEMORY, INVALID_ARGUMENT, COMPILE: then out->log alone is filled (free out as usual), and the context has the
-// first error line. Threads: any number at once.
+// Errors: NO_NVRTC, OUT_OF_MEMORY, INVALID_ARGUMENT, COMPILE: then out->log alone is filled (free out as usual), and
+// the context has the first error line. Threads: any number at once.
 sage_status compile_source(sage_context *context, const struct compile_input *input, struct compile_result *out);
 void compile_result_free(sage_context *context, struct compile_result *result);
 
-// Writes all options of the call to out[COMPILE_OPTIONS_MAX], the architecture option to arch_text. Returns how many; -1: too many.
-int compile_options(const struct compile_input *input, char arch_text[64], const char *out[COMPILE_OPTIONS_MAX]);
+// Writes all options of the call, in order, to options; the architecture option's text to arch. Errors:
+// INVALID_ARGUMENT (a target that is not sm_ and 2 to 3 digits and at most one letter, too many options, no source).
+sage_status compile_options(sage_context *context, const struct compile_input *input, char arch[COMPILE_ARCH_BYTES],
+                            const char *options[COMPILE_OPTIONS_MAX], int *count);
 // Reads ptxas -v lines into the four counts of out (maximum over entries; 0 where absent).
 void compile_parse_log(const char *log, struct compile_result *out);
 

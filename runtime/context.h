@@ -1,6 +1,6 @@
-// context: everything one sage_context owns: allocator, log, error texts, environment, driver, NVRTC, cache, modules, providers. The only
-// module that reads the environment, once, in sage_context_create. Never prints, never exits. Internal to libsage and libsagegen.
-// SPDX-License-Identifier: Apache-2.0
+// context: everything one sage_context owns: allocator, log, error texts, environment, driver, NVRTC, cache, modules,
+// providers. The only module that reads the environment, once, in sage_context_create. Never prints, never exits.
+// Internal to libsage and libsagegen. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_CONTEXT_H
 #define SAGE_CONTEXT_H
 
@@ -19,8 +19,8 @@
 #define CONTEXT_ERROR_BYTES   2048 /* of one error text, its NUL included */
 #define CONTEXT_PROVIDERS_MAX 8
 
-// X(member, variable): read once, at creation. SAGE_DRIVER names the driver library (tests use a fake one; containers may keep libcuda
-// in an odd place).
+// X(member, variable): read once, at creation. SAGE_DRIVER names the driver library (tests use a fake one; containers
+// may keep libcuda in an odd place).
 #define CONTEXT_ENVIRONMENT(X)                                                                                         \
     X(home, "HOME")                                                                                                    \
     X(xdg_cache_home, "XDG_CACHE_HOME")                                                                                \
@@ -50,28 +50,28 @@ struct sage_context {
     void *log_user;
     bool trust_shared_cache;
     struct context_environment environment;
-    struct driver driver;  /* zeroed where device is -1 */
-    struct nvrtc *nvrtc;   /* never NULL; finds the library on first use */
-    struct cache *cache;   /* never NULL */
+    struct driver driver;   /* zeroed where device is -1 */
+    struct nvrtc *nvrtc;    /* never NULL; finds the library on first use */
+    struct cache *cache;    /* never NULL */
     struct module *modules; /* list of the loaded ones, guarded by modules_lock */
     pthread_mutex_t modules_lock;
     struct sage_provider provider[CONTEXT_PROVIDERS_MAX];
     int provider_count;
-    pthread_key_t error_key; /* -> struct context_thread_error of the calling thread */
+    pthread_key_t error_key;             /* -> struct context_thread_error of the calling thread */
     struct context_thread_error *errors; /* list of all of them, guarded by errors_lock */
     pthread_mutex_t errors_lock;
 };
 
-// Memory from the context's allocator. bytes 0 gives a valid pointer. On failure: NULL, with the thread's error text set, so that callers
-// `return SAGE_ERROR_OUT_OF_MEMORY`. Threads: any.
+// Memory from the context's allocator. bytes 0 gives a valid pointer. On failure: NULL, with the thread's error text
+// set, so that callers `return SAGE_ERROR_OUT_OF_MEMORY`. Threads: any.
 void *context_alloc(sage_context *context, size_t bytes);
 void *context_alloc_zeroed(sage_context *context, size_t bytes);
 char *context_copy_text(sage_context *context, const char *text, size_t len); /* len bytes, and a NUL */
 char *context_format(sage_context *context, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void context_free(sage_context *context, void *memory); /* NULL is allowed */
 
-// Records the calling thread's error text and returns status, so that callers `return context_error(...)`. context NULL: the text of the
-// failed sage_context_create.
+// Records the calling thread's error text and returns status, so that callers `return context_error(...)`. context
+// NULL: the text of the failed sage_context_create.
 sage_status context_error(sage_context *context, sage_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 sage_status context_out_of_memory(sage_context *context);

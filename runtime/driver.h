@@ -1,6 +1,6 @@
-// driver: the NVIDIA driver through dlopen: one table of entry points, one device, its primary context. In: the library's name and a
-// device ordinal. Out: calls by name, with errors as text. Needs no cuda.h; leaves the caller's current context as it was.
-// SPDX-License-Identifier: Apache-2.0
+// driver: the NVIDIA driver through dlopen: one table of entry points, one device, its primary context. In: the
+// library's name and a device ordinal. Out: calls by name, with errors as text. Needs no cuda.h; leaves the caller's
+// current context as it was. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_DRIVER_H
 #define SAGE_DRIVER_H
 
@@ -27,17 +27,17 @@ enum {
     DRIVER_INVALID_CONTEXT = 201,
     DRIVER_NO_BINARY_FOR_GPU = 209,
     DRIVER_NOT_FOUND = 500,
-    DRIVER_FUNCTION_MAX_THREADS = 0,         /* CUfunction_attribute */
-    DRIVER_FUNCTION_MAX_DYNAMIC_SMEM = 8,    /* CUfunction_attribute */
-    DRIVER_DEVICE_CLOCK_KHZ = 13,            /* CUdevice_attribute */
-    DRIVER_DEVICE_MULTIPROCESSORS = 16,      /* CUdevice_attribute */
-    DRIVER_DEVICE_L2_BYTES = 38,             /* CUdevice_attribute */
-    DRIVER_DEVICE_CAPABILITY_MAJOR = 75,     /* CUdevice_attribute */
-    DRIVER_DEVICE_CAPABILITY_MINOR = 76,     /* CUdevice_attribute */
-    DRIVER_DEVICE_SMEM_OPTIN = 97,           /* CUdevice_attribute: bytes per block */
-    DRIVER_CAPTURE_NONE = 0,                 /* CUstreamCaptureStatus */
-    DRIVER_CAPTURE_RELAXED = 2,              /* CUstreamCaptureMode */
-    DRIVER_STREAM_NON_BLOCKING = 1           /* CUstream_flags */
+    DRIVER_FUNCTION_MAX_THREADS = 0,      /* CUfunction_attribute */
+    DRIVER_FUNCTION_MAX_DYNAMIC_SMEM = 8, /* CUfunction_attribute */
+    DRIVER_DEVICE_CLOCK_KHZ = 13,         /* CUdevice_attribute */
+    DRIVER_DEVICE_MULTIPROCESSORS = 16,   /* CUdevice_attribute */
+    DRIVER_DEVICE_L2_BYTES = 38,          /* CUdevice_attribute */
+    DRIVER_DEVICE_CAPABILITY_MAJOR = 75,  /* CUdevice_attribute */
+    DRIVER_DEVICE_CAPABILITY_MINOR = 76,  /* CUdevice_attribute */
+    DRIVER_DEVICE_SMEM_OPTIN = 97,        /* CUdevice_attribute: bytes per block */
+    DRIVER_CAPTURE_NONE = 0,              /* CUstreamCaptureStatus */
+    DRIVER_CAPTURE_RELAXED = 2,           /* CUstreamCaptureMode */
+    DRIVER_STREAM_NON_BLOCKING = 1        /* CUstream_flags */
 };
 
 // X(member, symbol, required, (parameters)): libsage itself needs the required ones; the others may be NULL.
@@ -78,13 +78,12 @@ enum {
     X(event_record, "cuEventRecord", 0, (driver_event event, driver_stream stream))                                    \
     X(event_synchronize, "cuEventSynchronize", 0, (driver_event event))                                                \
     X(event_elapsed_ms, "cuEventElapsedTime", 0, (float *ms, driver_event from, driver_event to))                      \
-    X(mem_get_info, "cuMemGetInfo_v2", 0, (size_t * free_bytes, size_t *total_bytes))                                  \
+    X(mem_get_info, "cuMemGetInfo_v2", 0, (size_t * free_bytes, size_t * total_bytes))                                 \
     X(mem_alloc, "cuMemAlloc_v2", 0, (driver_pointer * memory, size_t bytes))                                          \
     X(mem_free, "cuMemFree_v2", 0, (driver_pointer memory))                                                            \
     X(memcpy_to_device, "cuMemcpyHtoDAsync_v2", 0,                                                                     \
       (driver_pointer to, const void *from, size_t bytes, driver_stream stream))                                       \
-    X(memcpy_to_host, "cuMemcpyDtoHAsync_v2", 0,                                                                       \
-      (void *to, driver_pointer from, size_t bytes, driver_stream stream))                                             \
+    X(memcpy_to_host, "cuMemcpyDtoHAsync_v2", 0, (void *to, driver_pointer from, size_t bytes, driver_stream stream))  \
     X(memset_u8, "cuMemsetD8Async", 0, (driver_pointer to, unsigned char value, size_t bytes, driver_stream stream))
 
 #define DRIVER_ENTRY_MEMBER(member, symbol, required, parameters) driver_result(*member) parameters;
@@ -99,15 +98,15 @@ struct driver {
     driver_device device;
     driver_context primary; /* retained */
     char device_name[128];
-    int cuda_version;       /* that the driver supports: 13000 */
-    int sm;                 /* 90, 120, ...; 0: no device */
+    int cuda_version; /* that the driver supports: 13000 */
+    int sm;           /* 90, 120, ...; 0: no device */
     int multiprocessors;
-    int smem_optin_bytes;   /* per block */
+    int smem_optin_bytes; /* per block */
     int l2_bytes;
 };
 
-// Opens the driver, initialises it, retains the primary context of ordinal. path NULL: libcuda.so.1. *driver is untouched on failure.
-// Errors: NO_DRIVER, NO_DEVICE, CUDA.
+// Opens the driver, initialises it, retains the primary context of ordinal. path NULL: libcuda.so.1. *driver is
+// untouched on failure. Errors: NO_DRIVER, NO_DEVICE, CUDA.
 sage_status driver_open(sage_context *context, const char *path, int ordinal, struct driver *driver);
 void driver_close(struct driver *driver);
 // The CUDA version that the driver in this system supports (13000), without making a device; 0: no driver.
@@ -116,8 +115,8 @@ int driver_probe_version(const sage_context *context);
 // NULL where the context has no device.
 const struct driver *context_driver(const sage_context *context);
 
-// Makes the primary context current for the calling thread if it is not already; *pushed tells driver_leave what to undo. Between the two
-// any entry of the table may be called. Errors: NO_DEVICE (device -1), CUDA.
+// Makes the primary context current for the calling thread if it is not already; *pushed tells driver_leave what to
+// undo. Between the two any entry of the table may be called. Errors: NO_DEVICE (device -1), CUDA.
 sage_status driver_enter(sage_context *context, bool *pushed);
 void driver_leave(sage_context *context, bool pushed);
 

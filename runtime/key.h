@@ -1,5 +1,5 @@
-// key: the hashes of the project. A kernel's key = XXH3-128 over everything that decides its cubin, and nothing else: no paths, no times.
-// SPDX-License-Identifier: Apache-2.0
+// key: the hashes of the project. A kernel's key = XXH3-128 over everything that decides its cubin, and nothing else:
+// no paths, no times. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_KEY_H
 #define SAGE_KEY_H
 
@@ -7,7 +7,7 @@
 #include "sage.h"
 #include <stdbool.h>
 
-#define KEY_BYTES      33 /* 32 lower-case hex digits and a NUL */
+#define KEY_BYTES       33 /* 32 lower-case hex digits and a NUL */
 #define KEY_HEX64_BYTES 17
 
 // XXH3-128 and XXH3-64 of bytes, as text; big-endian digits.
@@ -16,8 +16,8 @@ void key_hash64(const void *bytes, size_t count, char out[KEY_HEX64_BYTES]);
 // 32 lower-case hex digits and nothing else.
 bool key_is_valid(const char *key);
 
-// Hash over the source text, all compile options, the target, the NVRTC identity and SAGE_META_VERSION. Finds NVRTC, does not load it.
-// Errors: those of nvrtc_find, INVALID_ARGUMENT.
+// Hash over the source text, all compile options, the target, the NVRTC identity and SAGE_META_VERSION. Finds NVRTC,
+// does not load it. Errors: those of nvrtc_find, INVALID_ARGUMENT.
 sage_status key_compute(sage_context *context, const struct compile_input *input, char out[KEY_BYTES]);
 
 #endif

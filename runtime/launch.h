@@ -6,8 +6,9 @@
 #include "kernel_args.h"
 #include "module.h"
 
-// Launches grid_x blocks of module's threads with args as the kernel's one parameter (copied by the driver). grid_x 0: nothing to do, OK.
-// For several launches in a row, driver_enter once around them spares each its own. Errors: INVALID_ARGUMENT (grid), CUDA.
+// Launches grid_x blocks of module's threads with args as the kernel's one parameter (copied by the driver). grid_x 0:
+// nothing to do, OK. For several launches in a row, driver_enter once around them spares each its own. Errors:
+// INVALID_ARGUMENT (grid), CUDA.
 sage_status launch_kernel(sage_context *context, const struct module *module, int64_t grid_x,
                           const struct sage_kernel_args *args, sage_stream stream);
 

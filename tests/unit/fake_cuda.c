@@ -1,6 +1,5 @@
-// fake_cuda: the driver's entry points in host memory; see fake_cuda.h. One device, one primary context, everything synchronous. Keeps its
-// state in globals under one lock, as a driver does.
-// SPDX-License-Identifier: Apache-2.0
+// fake_cuda: the driver's entry points in host memory; see fake_cuda.h. One device, one primary context, everything
+// synchronous. Keeps its state in globals under one lock, as a driver does. SPDX-License-Identifier: Apache-2.0
 #include "fake_cuda.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -66,7 +65,8 @@ static int enter(const char *entry, int *counter) {
         ENTER(counter);                                                                                                \
     } while (0)
 
-/* -- Control and log ------------------------------------------------------------------------------------------------ */
+/* -- Control and log ------------------------------------------------------------------------------------------------
+ */
 
 #define FAKE_DECLARE(type, name, parameters) FAKE_EXPORT type fake_cuda_##name parameters;
 FAKE_CUDA_EXPORTS(FAKE_DECLARE)
@@ -132,7 +132,8 @@ int fake_cuda_stack_depth(void) {
     return depth;
 }
 
-/* -- Device and context --------------------------------------------------------------------------------------------- */
+/* -- Device and context ---------------------------------------------------------------------------------------------
+ */
 
 FAKE_ENTRY(cuInit, unsigned flags) {
     ENTER(NULL);
@@ -180,13 +181,26 @@ FAKE_ENTRY(cuDeviceTotalMem_v2, size_t *bytes, int device) {
 FAKE_ENTRY(cuDeviceGetAttribute, int *value, int attribute, int device) {
     (void)device;
     switch (attribute) {
-    case 13: *value = 1980000; return OK;
-    case 16: *value = 132; return OK;
-    case 38: *value = 50 << 20; return OK;
-    case 75: *value = state.sm / 10; return OK;
-    case 76: *value = state.sm % 10; return OK;
-    case 97: *value = 227 << 10; return OK;
-    default: return INVALID_VALUE;
+    case 13:
+        *value = 1980000;
+        return OK;
+    case 16:
+        *value = 132;
+        return OK;
+    case 38:
+        *value = 50 << 20;
+        return OK;
+    case 75:
+        *value = state.sm / 10;
+        return OK;
+    case 76:
+        *value = state.sm % 10;
+        return OK;
+    case 97:
+        *value = 227 << 10;
+        return OK;
+    default:
+        return INVALID_VALUE;
     }
 }
 
@@ -227,7 +241,8 @@ FAKE_ENTRY(cuCtxSynchronize, void) {
     return OK;
 }
 
-/* -- Modules and launches ------------------------------------------------------------------------------------------- */
+/* -- Modules and launches -------------------------------------------------------------------------------------------
+ */
 
 FAKE_ENTRY(cuModuleLoadData, void **module, const void *image) {
     ENTER_WITH_CONTEXT(NULL);
@@ -305,7 +320,8 @@ FAKE_ENTRY(cuLaunchKernel, void *function, unsigned grid_x, unsigned grid_y, uns
     return OK;
 }
 
-/* -- Streams and events --------------------------------------------------------------------------------------------- */
+/* -- Streams and events ---------------------------------------------------------------------------------------------
+ */
 
 FAKE_ENTRY(cuThreadExchangeStreamCaptureMode, int *mode) {
     static _Thread_local int current;
@@ -373,7 +389,8 @@ FAKE_ENTRY(cuEventElapsedTime, float *ms, void *from, void *to) {
     return OK;
 }
 
-/* -- Memory --------------------------------------------------------------------------------------------------------- */
+/* -- Memory ---------------------------------------------------------------------------------------------------------
+ */
 
 FAKE_ENTRY(cuMemGetInfo_v2, size_t *free_bytes, size_t *total_bytes) {
     ENTER_WITH_CONTEXT(NULL);

@@ -2,9 +2,9 @@
 //   1. defines its path by FAKE_CUDA_PATH (compile definition of every unit test), and calls fake_cuda_open() below,
 //   2. sets what it wants (sm, failures), and setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1),
 //   3. creates a context, works, and reads the log of launches.
-// Device memory is host memory (cuMemAlloc is malloc), work on streams happens at once, kernels do nothing unless a hook is set. Any image
-// loads as a module with any function, except one that begins with "BAD" (CUDA_ERROR_INVALID_IMAGE).
-// SPDX-License-Identifier: Apache-2.0
+// Device memory is host memory (cuMemAlloc is malloc), work on streams happens at once, kernels do nothing unless a
+// hook is set. Any image loads as a module with any function, except one that begins with "BAD"
+// (CUDA_ERROR_INVALID_IMAGE). SPDX-License-Identifier: Apache-2.0
 #ifndef FAKE_CUDA_H
 #define FAKE_CUDA_H
 
@@ -20,23 +20,24 @@ struct fake_cuda_launch {
     unsigned grid[3], block[3];
     unsigned smem_dynamic; /* bytes */
     void *stream;
-    void *current_context;             /* of the calling thread, at the launch */
+    void *current_context;                  /* of the calling thread, at the launch */
     unsigned char args[FAKE_CUDA_ARGS_MAX]; /* the first args_bytes of the one parameter */
 };
 
 // Counters since fake_cuda_reset.
 struct fake_cuda_counts {
-    int retains, releases;      /* of the primary context */
-    int modules, unloads;       /* cuModuleLoadData, cuModuleUnload */
+    int retains, releases; /* of the primary context */
+    int modules, unloads;  /* cuModuleLoadData, cuModuleUnload */
     int pushes, pops;
-    int allocations, frees;     /* device memory */
-    int synchronisations;       /* of stream, context or event */
-    int launches;               /* also those beyond the log */
+    int allocations, frees; /* device memory */
+    int synchronisations;   /* of stream, context or event */
+    int launches;           /* also those beyond the log */
 };
 
 // X(return, name, parameters): the exported functions.
 #define FAKE_CUDA_EXPORTS(X)                                                                                           \
-    /* Clears the log and counters, and sets: one device, sm_90, 132 multiprocessors, CUDA 13.0, no failure, no hook. */ \
+    /* Clears the log and counters, and sets: one device, sm_90, 132 multiprocessors, CUDA 13.0, no failure, no hook.  \
+     */                                                                                                                \
     X(void, reset, (void))                                                                                             \
     X(void, set_sm, (int sm))                                                                                          \
     X(void, set_device_count, (int count))                                                                             \
