@@ -1,0 +1,33 @@
+// select: from what the caller describes to kernels: checks the description, lists the families that fit the GPU in
+// order of preference, asks each provider for each. In: sage_attention_desc. Out: a kernel set, or a sentence that says
+// why not. Never launches.
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SAGE_SELECT_H
+#define SAGE_SELECT_H
+
+#include "provider.h"
+
+#define SELECT_FAMILIES_MAX 2
+
+struct select_families {
+    const char *name[SELECT_FAMILIES_MAX]; /* best first; one NULL where a spec is wanted by name */
+    int count;
+};
+
+// For structs that begin with their size: refuses one smaller than this library's, and one with members that this
+// library does not know and that are not zero. what: "desc". Errors: INVALID_ARGUMENT.
+sage_status select_check_size(sage_context *context, const char *what, const void *given, size_t given_bytes,
+                              size_t known_bytes);
+// desc with the defaults of head_dim_v and sm_scale filled in. Errors: INVALID_ARGUMENT with the member and its value.
+sage_status select_check_desc(sage_context *context, const sage_attention_desc *desc, sage_attention_desc *out);
+// The families to ask for on a GPU of this sm. desc has passed select_check_desc. Errors: UNSUPPORTED.
+sage_status select_families(sage_context *context, const sage_attention_desc *desc, int sm,
+                            struct select_families *out);
+// Whether some provider has or can make a set. Errors: NOT_FOUND or UNSUPPORTED with every provider's reason; any other
+// status of a provider ends the search.
+sage_status select_supports(sage_context *context, const sage_attention_desc *desc);
+// The first set that a provider has. Owner: the caller, kernel_set_free. Errors: as select_supports, and those of
+// making kernels.
+sage_status select_get(sage_context *context, const sage_attention_desc *desc, struct sage_kernel_set *out);
+
+#endif
