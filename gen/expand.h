@@ -10,13 +10,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum expand_kind { EXPAND_INT, EXPAND_BOOL, EXPAND_TEXT, EXPAND_F32_LIST, EXPAND_ROWS };
+enum expand_kind { EXPAND_INT, EXPAND_BOOL, EXPAND_REAL, EXPAND_TEXT, EXPAND_F32_LIST, EXPAND_ROWS };
 
 // A name that templates see as a read-only global. ROWS arrive as an array of tables with text cells, one per column name.
 struct expand_binding {
     const char *name;
     enum expand_kind kind;
     int64_t number;           /* INT; BOOL as 0/1; F32_LIST, ROWS: count of items / rows */
+    double real;              /* REAL: a Lua float, so it must go through f32() */
     const char *text;         /* TEXT */
     const float *floats;      /* F32_LIST */
     const char *const *columns; /* ROWS: NULL-terminated column names */

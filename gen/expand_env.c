@@ -86,6 +86,9 @@ static void push_binding(lua_State *L, const struct expand_binding *b) {
     case EXPAND_BOOL:
         lua_pushboolean(L, b->number != 0);
         break;
+    case EXPAND_REAL:
+        lua_pushnumber(L, (lua_Number)b->real);
+        break;
     case EXPAND_TEXT:
         lua_pushstring(L, b->text);
         break;

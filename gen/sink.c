@@ -44,6 +44,7 @@ static char scan_line(struct sink *s, const char *text, size_t len) {
 
 void sink_line(struct sink *s, const char *text, size_t len, int file, int line) {
     while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t')) len--;
+    if (len == 0 && s->count > 0 && s->lines[s->count - 1].len == 0) return;
     if (s->count == s->capacity) {
         s->capacity = s->capacity ? 2 * s->capacity : 256;
         struct sink_line *grown = xmalloc((size_t)s->capacity * sizeof *grown);

@@ -27,7 +27,7 @@ struct sink {
     bool opens;           /* the last non-blank line ends with { (before a comment) */
 };
 
-// Appends a line (no newline inside); trailing blanks are stripped.
+// Appends a line (no newline inside); trailing blanks are stripped, a blank line after a blank one is dropped.
 void sink_line(struct sink *s, const char *text, size_t len, int file, int line);
 // Indentation of text included now: that of the last statement, 4 more where it opens a block, 0 where nothing was
 // emitted.
