@@ -39,7 +39,11 @@ static void compile_source(lua_State *L, struct expander *x, int index, bool is_
     }
     char chunk_name[16];
     snprintf(chunk_name, sizeof chunk_name, "=@%d", index);
-    if (luaL_loadbufferx(L, lua->data, lua->len, chunk_name, "t") != LUA_OK) lua_error(L);
+    if (luaL_loadbufferx(L, lua->data, lua->len, chunk_name, "t") != LUA_OK) {
+        const char *message = lua_tostring(L, -1);
+        if (message && *message != '@') lua_pushfstring(L, "@%d:0: %s", index, message); // too deeply nested, out of memory
+        lua_error(L);
+    }
     s->chunk = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 

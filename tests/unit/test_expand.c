@@ -571,7 +571,7 @@ static void test_limits(void **state) {
     struct buf deep = {0};
     buf_puts(&deep, "@ local x = ");
     for (int i = 0; i < 1000; i++) buf_puts(&deep, "(");
-    expect_error(f, deep.data, "t.cu.tl:1:1: error: C stack overflow");
+    expect_error(f, deep.data, "templates/t.cu.tl: error: C stack overflow");
     buf_free(&deep);
 }
 
