@@ -1,0 +1,23 @@
+// arch: the table of GPU targets. Nothing comes in but a target; out goes its row.
+// SPDX-License-Identifier: Apache-2.0
+#include "arch.h"
+
+#include <assert.h>
+
+static const struct arch arch_table[SPEC_TARGET_COUNT] = {
+    /* target              sm  smem KB      registers  fp8    block  wgmma */
+    {SPEC_TARGET_SM_80, 80, 163 * 1024, 65536, false, false, false},
+    {SPEC_TARGET_SM_86, 86, 99 * 1024, 65536, false, false, false},
+    {SPEC_TARGET_SM_89, 89, 99 * 1024, 65536, true, false, false},
+    {SPEC_TARGET_SM_90, 90, 227 * 1024, 65536, true, false, false},
+    {SPEC_TARGET_SM_90A, 90, 227 * 1024, 65536, true, false, true},
+    {SPEC_TARGET_SM_120A, 120, 99 * 1024, 65536, true, true, false},
+    {SPEC_TARGET_SM_121A, 121, 99 * 1024, 65536, true, true, false},
+    {SPEC_TARGET_SM_120F, 120, 99 * 1024, 65536, true, true, false},
+};
+
+const struct arch *arch_of(enum spec_target target)
+{
+    assert((int)target >= 0 && target < SPEC_TARGET_COUNT && arch_table[target].target == target);
+    return &arch_table[target];
+}

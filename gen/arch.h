@@ -1,0 +1,21 @@
+// arch: what each GPU target can do: the limits and MMA families that plan_applicable() checks. A table; asks no GPU.
+// Source: CUDA C Programming Guide, "Compute Capabilities"; PTX ISA, target notes of mma, wgmma and cp.async.bulk.
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SAGE_GEN_ARCH_H
+#define SAGE_GEN_ARCH_H
+
+#include "spec.h"
+
+struct arch {
+    enum spec_target target;
+    int sm;                /* compute capability times ten */
+    int smem_block_bytes;  /* most dynamic shared memory of a block */
+    int registers_sm;      /* 32-bit registers of a multiprocessor */
+    bool fp8_mma;          /* e4m3 operands in mma.sync */
+    bool block_scaled_mma; /* e2m1 operands with block scales in mma.sync */
+    bool wgmma;            /* warpgroup MMA, with setmaxnreg and the bulk copy engine */
+};
+
+const struct arch *arch_of(enum spec_target target);
+
+#endif

@@ -1,0 +1,328 @@
+// plan: computes every derived number of a kernel. Comes in: a validated spec, a target, a tuning point. Goes out: struct plan, or the
+// reason why the point cannot run there. Never expands text, never asks a GPU.
+// SPDX-License-Identifier: Apache-2.0
+#include "plan.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SMEM_STATIC_MAX (48 * 1024) /* bytes a kernel may declare without asking the driver */
+
+static int round_up(int x, int to)
+{
+    return (x + to - 1) / to * to;
+}
+
+static bool is_fp4(enum spec_format f)
+{
+    return f == SPEC_FORMAT_NVFP4 || f == SPEC_FORMAT_MXFP4;
+}
+
+static int format_bits(enum spec_format f)
+{
+    return f == SPEC_FORMAT_FP16 ? 16 : is_fp4(f) ? 4 : 8;
+}
+
+// Widest of 128, 64, 32 bytes that divides a row: the swizzle modes.
+static int panel_bytes(int row_bytes)
+{
+    return row_bytes % 128 == 0 ? 128 : row_bytes % 64 == 0 ? 64 : 32;
+}
+
+static bool uses_wgmma(const struct spec *spec, const struct arch *arch)
+{
+    return arch->wgmma && spec->qk_format == SPEC_FORMAT_INT8;
+}
+
+static bool needs_stats_v(const struct spec *spec, enum spec_io io)
+{
+    return spec->v_format != SPEC_FORMAT_FP16 || io == SPEC_IO_BF16 || spec->smooth_v == SPEC_SMOOTH_MEAN;
+}
+
+/* ---- sizes ------------------------------------------------------------------------------------------------------------------------ */
+
+static void plan_sizes(struct plan *p, const struct spec *spec, struct variant v)
+{
+    const bool qk4 = is_fp4(spec->qk_format), v4 = is_fp4(spec->v_format);
+    p->fp4 = qk4;
+    p->head_dim_qk = spec->head_dim_qk;
+    p->head_dim_v = spec->head_dim_v;
+    p->d_qk = round_up(spec->head_dim_qk, qk4 ? 64 : 32);
+    p->d_v = round_up(spec->head_dim_v, v4 ? 32 : 16);
+    p->tile_q = v.tile_q;
+    p->tile_k = v.tile_k;
+    p->stages = v.stages;
+    p->warps = v.warps;
+    p->rows_per_warp = v.tile_q / v.warps;
+    p->m_tiles = p->rows_per_warp / 16;
+    p->qk_row_bytes = p->d_qk * format_bits(spec->qk_format) / 8;
+    p->qk_panel_bytes = panel_bytes(p->qk_row_bytes);
+    p->v_row_bytes = p->tile_k * format_bits(spec->v_format) / 8;
+    p->v_panel_bytes = panel_bytes(p->v_row_bytes);
+    const int q_words = p->tile_q / 16 * ((p->d_qk / 64 + 1) / 2) * 32, k_words = p->tile_k / 32 * (p->d_qk / 64) * 32;
+    p->q_sf_bytes = qk4 ? 4 * q_words : 0;
+    p->k_sf_bytes = qk4 ? 4 * k_words : 0;
+    p->v_sf_bytes = v4 ? p->d_v / 32 * (p->tile_k / 64) * 128 : 0;
+    p->k_scales = !qk4 && spec->qk_granularity == SPEC_GRANULARITY_PER_TOKEN ? p->tile_k : 4;
+    p->q_tile_bytes = p->tile_q * p->qk_row_bytes + p->q_sf_bytes;
+    p->k_tile_bytes = p->tile_k * p->qk_row_bytes + p->k_sf_bytes + 4 * p->k_scales;
+    p->v_tile_bytes = p->d_v * p->v_row_bytes + p->v_sf_bytes;
+    p->qk_block = spec->qk_block;
+    p->v_block = spec->pv_block;
+    p->q_group = spec->smooth_q_group;
+    p->delta_groups = p->q_group ? 1024 / p->q_group : 0;
+    p->rotate_width = p->d_qk & -p->d_qk;
+}
+
+// Shared memory of the attention kernel: Q, then the slots of K, V, delta_s, then ones and barriers.
+static void plan_smem(struct plan *p, bool wgmma)
+{
+    const int align = wgmma ? 1024 : 128;
+    p->smem_q = 0;
+    p->smem_k = round_up(p->q_tile_bytes, align);
+    p->smem_k_stride = round_up(p->k_tile_bytes, align);
+    p->smem_v = p->smem_k + p->stages * p->smem_k_stride;
+    p->smem_v_stride = round_up(p->v_tile_bytes, align);
+    p->smem_delta = p->smem_v + p->stages * p->smem_v_stride;
+    p->smem_delta_stride = p->q_group ? p->tile_q / p->q_group * p->tile_k * 4 : 0;
+    p->smem_ones = p->smem_delta + p->stages * p->smem_delta_stride;
+    p->smem_barriers = p->smem_ones + (wgmma ? 1024 : 0);
+    p->smem_bytes = p->smem_barriers + (wgmma ? (1 + 4 * p->stages) * 8 : 0);
+}
+
+static int at_least(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+static void plan_quantiser(struct plan *p, const struct spec *spec)
+{
+    const int chunks = p->d_qk / 8;
+    const bool wide = p->tile_q * chunks % 256 == 0 && p->tile_k * chunks % 256 == 0;
+    p->quant_threads = wide ? 256 : 128;
+    const int dot = p->tile_q * (chunks / 4) * 4;
+    const int groups = at_least(p->tile_q, p->tile_k) * 4;
+    const int means = p->q_group ? p->tile_q / p->q_group * p->d_qk * 4 : 0;
+    const int qk = 4 * p->d_qk + at_least(dot, means + groups);
+    const int v = p->tile_k * (p->d_v + 8) * 2 + 3 * 4 * p->d_v;
+    p->quant_smem_bytes = round_up(at_least(qk, v), 16);
+    (void)spec;
+}
+
+static void plan_registers(struct plan *p)
+{
+    p->consumer_registers = p->warps == 12 ? 160 : 240;
+    p->producer_registers = p->warps == 4 ? 40 : 24;
+}
+
+// Registers a thread of the attention kernel needs, roughly: output, fresh accumulator, scores, packed P, Q, the rest.
+static int registers_estimate(const struct plan *p, const struct spec *spec, bool wgmma)
+{
+    const int output = p->d_v / 2 * p->m_tiles, scores = p->tile_k / 2 * p->m_tiles, packed = p->v_row_bytes / 8 * p->m_tiles;
+    const bool fresh = wgmma && spec->v_format == SPEC_FORMAT_FP8_E4M3;
+    const int q = wgmma ? 0 : p->qk_row_bytes / 8 * p->m_tiles;
+    return output + (fresh ? p->d_v / 2 : 0) + scores + packed / 2 + q + 36;
+}
+
+/* ---- applicable ---------------------------------------------------------------------------------------------------------------------- */
+
+#define REFUSE(condition, ...)                                                                                                            \
+    if (condition) {                                                                                                                      \
+        snprintf(why, n, __VA_ARGS__);                                                                                                    \
+        return why;                                                                                                                       \
+    }
+
+static const char *applicable_shape(const struct spec *spec, const struct arch *arch, struct variant v, char *why, size_t n)
+{
+    const bool fp4 = is_fp4(spec->qk_format) || is_fp4(spec->v_format);
+    REFUSE(fp4 && !arch->block_scaled_mma, "%s has no block-scaled 4-bit MMA", spec_target_text(arch->target))
+    REFUSE(fp4 && is_fp4(spec->qk_format) != is_fp4(spec->v_format), "4-bit and 8-bit operands are not mixed yet")
+    REFUSE(spec->v_format == SPEC_FORMAT_FP8_E4M3 && !arch->fp8_mma, "%s has no fp8 MMA", spec_target_text(arch->target))
+    REFUSE(spec->flush_tiles > 1, "flush_tiles = %d: only 1 is implemented", spec->flush_tiles)
+    REFUSE(v.tile_q % (16 * v.warps) != 0, "tile_q = %d is no multiple of 16 rows for each of %d warps", v.tile_q, v.warps)
+    REFUSE(fp4 && v.tile_k % 64 != 0, "tile_k = %d must be a multiple of 64 for 4-bit operands", v.tile_k)
+    const int keys = spec->v_format == SPEC_FORMAT_FP16 ? 16 : 32;
+    REFUSE(v.tile_k % keys != 0, "tile_k = %d must be a multiple of %d for %s", v.tile_k, keys, spec_format_text(spec->v_format))
+    REFUSE(spec->smooth_q_group && (v.tile_q % spec->smooth_q_group || 1024 % v.tile_q), "smooth.q.group = %d must divide tile_q = %d, which must divide 1024",
+           spec->smooth_q_group, v.tile_q)
+    return NULL;
+}
+
+static const char *applicable_wgmma(const struct spec *spec, struct variant v, char *why, size_t n)
+{
+    REFUSE(v.warps % 4 != 0 || v.warps > 12, "warps = %d: wgmma needs 1 to 3 warpgroups of 4", v.warps)
+    REFUSE(v.tile_q != 16 * v.warps, "tile_q = %d: a warpgroup owns 64 rows, so %d warps own %d", v.tile_q, v.warps, 16 * v.warps)
+    REFUSE(v.tile_k % 32 != 0, "tile_k = %d must be a multiple of 32 for wgmma on int8", v.tile_k)
+    REFUSE(spec->accumulate_in == SPEC_ACCUMULATOR_FP16, "wgmma accumulates fp8 in fp32 only here")
+    return NULL;
+}
+
+static const char *applicable_resources(const struct plan *p, const struct spec *spec, const struct arch *arch, char *why, size_t n)
+{
+    const bool wgmma = uses_wgmma(spec, arch);
+    REFUSE(p->smem_bytes > arch->smem_block_bytes, "needs %d bytes of shared memory; %s has %d", p->smem_bytes, spec_target_text(arch->target),
+           arch->smem_block_bytes)
+    REFUSE(p->quant_smem_bytes > SMEM_STATIC_MAX, "the quantiser needs %d bytes of shared memory; %d is the limit", p->quant_smem_bytes, SMEM_STATIC_MAX)
+    const int chunks = p->d_qk / 8;
+    REFUSE(p->tile_q * chunks % p->quant_threads || p->tile_k * chunks % p->quant_threads, "tiles of %d and %d rows are too small for the quantiser", p->tile_q,
+           p->tile_k)
+    const int budget = wgmma ? p->consumer_registers : at_least(0, arch->registers_sm / (32 * p->warps) < 255 ? arch->registers_sm / (32 * p->warps) : 255);
+    const int need = registers_estimate(p, spec, wgmma);
+    REFUSE(need > budget, "needs about %d registers a thread; %d are there", need, budget)
+    return NULL;
+}
+
+const char *plan_applicable(const struct spec *spec, enum spec_target target, struct variant v, char *why, size_t n)
+{
+    const struct arch *arch = arch_of(target);
+    const bool wgmma = uses_wgmma(spec, arch);
+    if (applicable_shape(spec, arch, v, why, n)) return why;
+    if (wgmma && applicable_wgmma(spec, v, why, n)) return why;
+    struct plan p = {0};
+    plan_sizes(&p, spec, v);
+    plan_smem(&p, wgmma);
+    plan_quantiser(&p, spec);
+    plan_registers(&p);
+    return applicable_resources(&p, spec, arch, why, n);
+}
+
+bool plan_default_variant(const struct spec *spec, enum spec_target target, struct variant *out, char *why, size_t n)
+{
+    char other[256];
+    for (int i = 0; i < variants_count(spec); i++) {
+        const struct variant v = variants_get(spec, i);
+        if (!plan_applicable(spec, target, v, i == 0 ? why : other, i == 0 ? n : sizeof other)) {
+            *out = v;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- make ---------------------------------------------------------------------------------------------------------------------------- */
+
+static double p_one_log2(const struct spec *spec, int lazy)
+{
+    switch (spec->p_format) {
+    case SPEC_FORMAT_FP8_E4M3: return log2(448.0) - lazy; // p = 1 at 448 / 2^t, so that P never saturates
+    case SPEC_FORMAT_NVFP4: return spec->p_scaling == SPEC_P_SCALING_TWO_LEVEL ? log2(448.0 * 6.0) - lazy : 0.0;
+    default: return 0.0;
+    }
+}
+
+static double v_largest(const struct spec *spec)
+{
+    if (is_fp4(spec->v_format)) return 448.0 * 6.0;
+    return spec->accumulate_in == SPEC_ACCUMULATOR_FP16 && !spec->safe ? 2.25 : 448.0; // SageAttention2++: 64 products fit fp16
+}
+
+static const char *scales_meaning(enum spec_granularity g)
+{
+    static const char *const text[SPEC_GRANULARITY_COUNT] = {
+        [SPEC_GRANULARITY_PER_THREAD] = "one for the keys with the same (key % 8) / 2",
+        [SPEC_GRANULARITY_PER_WARP] = "the tile's, four times",
+        [SPEC_GRANULARITY_PER_BLOCK] = "the tile's, four times",
+        [SPEC_GRANULARITY_PER_TOKEN] = "one a key",
+    };
+    return text[g];
+}
+
+static const char *role_skeleton(enum sage_role role, bool wgmma)
+{
+    switch (role) {
+    case SAGE_ROLE_STATS: return "stats";
+    case SAGE_ROLE_QUANTISE: return "quantise";
+    case SAGE_ROLE_DELTA_S: return "delta_s";
+    default: return wgmma ? "attn_fwd_sm90" : "attn_fwd_mma";
+    }
+}
+
+static int role_threads(const struct plan *p, enum sage_role role, bool wgmma)
+{
+    switch (role) {
+    case SAGE_ROLE_STATS:
+    case SAGE_ROLE_QUANTISE: return p->quant_threads;
+    case SAGE_ROLE_DELTA_S: return p->tile_k;
+    default: return 32 * p->warps + (wgmma ? 128 : 0);
+    }
+}
+
+static void role_maths(struct plan *p, enum sage_role role)
+{
+    static const char *const what[SAGE_ROLE_COUNT] = {
+        [SAGE_ROLE_STATS] = "sum, minimum and maximum of K and V per channel, over parts of the sequence",
+        [SAGE_ROLE_QUANTISE] = "Q, K and V quantised to tile images in the workspace",
+        [SAGE_ROLE_DELTA_S] = "delta_s = mean(Q group) . (K - mean(K)), what Q smoothing takes out of the scores",
+    };
+    if (role == SAGE_ROLE_ATTN_FWD)
+        snprintf(p->maths, sizeof p->maths, "O = softmax(Q K^T * sm_scale) V   QK in %s, PV in %s", p->qk_format, p->v_format);
+    else
+        snprintf(p->maths, sizeof p->maths, "%s (QK in %s, PV in %s)", what[role], p->qk_format, p->v_format);
+}
+
+static void plan_choices(struct plan *p, const struct plan_request *r)
+{
+    const struct spec *spec = r->spec;
+    p->safe = spec->safe;
+    p->smooth_k = spec->smooth_k == SPEC_SMOOTH_MEAN;
+    p->smooth_v = spec->smooth_v == SPEC_SMOOTH_MEAN;
+    p->rotate = spec->rotate_qk == SPEC_ROTATE_HADAMARD;
+    p->stats_v = needs_stats_v(spec, r->io);
+    p->stats_width = plan_needs_role(spec, r->io, SAGE_ROLE_STATS) ? round_up(at_least(p->d_qk, p->d_v), 8) : 0;
+    p->lazy_rescale = spec->safe ? 0 : spec->lazy_rescale_log2;
+    p->flush_tiles = spec->safe ? 1 : spec->flush_tiles;
+    p->log2_p_one = p_one_log2(spec, p->lazy_rescale);
+    p->v_max = v_largest(spec);
+    p->accumulate = spec_accumulator_text(spec->safe ? SPEC_ACCUMULATOR_FP32 : spec->accumulate_in);
+    p->row_sum = spec_row_sum_text(spec->safe ? SPEC_ROW_SUM_EXACT : spec->row_sum);
+}
+
+static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma)
+{
+    const struct spec *spec = r->spec;
+    p->spec = spec;
+    p->spec_name = spec->name;
+    p->target = spec_target_text(r->target);
+    p->io = spec_io_text(r->io);
+    p->mask = r->role == SAGE_ROLE_ATTN_FWD ? spec_mask_text(r->mask) : spec_mask_text(SPEC_MASK_NONE);
+    p->role = sage_role_text(r->role);
+    p->skeleton = role_skeleton(r->role, wgmma);
+    p->qk_format = spec_format_text(spec->qk_format);
+    p->p_format = spec_format_text(spec->p_format);
+    p->v_format = spec_format_text(spec->v_format);
+    p->granularity = p->fp4 ? "" : spec_granularity_text(spec->qk_granularity);
+    p->k_scales_meaning = scales_meaning(spec->qk_granularity);
+    variant_text(r->variant, p->variant);
+    snprintf(p->entry, sizeof p->entry, "%s_%s_%s_%s_%s%s%s", spec->name, p->role, p->variant, p->target, p->io,
+             r->role == SAGE_ROLE_ATTN_FWD ? "_" : "", r->role == SAGE_ROLE_ATTN_FWD ? p->mask : "");
+    role_maths(p, r->role);
+}
+
+void plan_make(struct plan *out, const struct plan_request *r)
+{
+    const struct arch *arch = arch_of(r->target);
+    const bool wgmma = uses_wgmma(r->spec, arch);
+    struct plan p = {0};
+    p.sm = arch->sm;
+    plan_sizes(&p, r->spec, r->variant);
+    plan_smem(&p, wgmma);
+    plan_quantiser(&p, r->spec);
+    plan_registers(&p);
+    plan_choices(&p, r);
+    plan_texts(&p, r, wgmma);
+    p.threads = role_threads(&p, r->role, wgmma);
+    p.cost_qk_mma = p.tile_q / 16 * (p.tile_k / 8) * (p.qk_row_bytes / 32);
+    p.cost_pv_mma = p.tile_q / 16 * (p.d_v / 8) * (p.v_row_bytes / 32);
+    *out = p;
+}
+
+bool plan_needs_role(const struct spec *spec, enum spec_io io, enum sage_role role)
+{
+    switch (role) {
+    case SAGE_ROLE_STATS: return spec->smooth_k == SPEC_SMOOTH_MEAN || needs_stats_v(spec, io);
+    case SAGE_ROLE_DELTA_S: return spec->smooth_q_group != 0;
+    default: return true;
+    }
+}

@@ -1,0 +1,55 @@
+-- frag: where elements sit in MMA fragments and in the swizzled tile images. Pure functions; the truth that templates, tests and
+-- documentation share. Source: PTX ISA, "Matrix Fragments for mma.m16n8k16 / k32 / k64" and "wgmma ... register fragments".
+local M = {}
+
+-- Key (within its group) that position k of the P A-fragment stands for, so that score accumulators become A registers unshuffled.
+-- Accumulators: lane t of a quad holds columns 8j + 2t + {0,1} of n8-tile j. A register: lane t holds `per_lane` consecutive k.
+function M.key_of_k(k, per_lane)
+    local span = 4 * per_lane                    -- positions held by the four lanes of a quad in one register
+    local group, within = k // span, k % span
+    local t, r = within // per_lane, within % per_lane
+    return group * span + 8 * (r // 2) + 2 * t + r % 2
+end
+
+-- Consecutive k positions that one lane holds in one A register: 2 for 16-bit elements, 4 for 8-bit, 8 for 4-bit.
+function M.per_lane(format)
+    local table_of = { fp16 = 2, fp8_e4m3 = 4, nvfp4 = 8, mxfp4 = 8 }
+    return table_of[format]
+end
+
+-- C expression for the key of position `k` (an expression, 0 <= k < 32 for 4 bits, < 16 for 8 bits); 16-bit elements need none.
+function M.key_expression(format, k)
+    local forms = {
+        fp16 = "(%s)",
+        fp8_e4m3 = "(8 * (((%s) & 3) >> 1) + 2 * ((%s) >> 2) + ((%s) & 1))",
+        nvfp4 = "(8 * (((%s) & 7) >> 1) + 2 * ((%s) >> 3) + ((%s) & 1))",
+        mxfp4 = "(8 * (((%s) & 7) >> 1) + 2 * ((%s) >> 3) + ((%s) & 1))",
+    }
+    return string.format(forms[format], k, k, k)
+end
+
+-- C expression for the 16-byte chunk where chunk `c` of row `r` of a panel sits: the 128-, 64- and 32-byte swizzle modes of TMA and
+-- wgmma, which also keep ldmatrix free of bank conflicts.
+function M.swizzle(panel_bytes, row, chunk)
+    local forms = { [128] = "((%s) ^ ((%s) & 7))", [64] = "((%s) ^ (((%s) >> 1) & 3))", [32] = "((%s) ^ (((%s) >> 2) & 1))" }
+    return string.format(forms[panel_bytes], chunk, row)
+end
+
+-- The same as numbers, for tests.
+function M.swizzled_chunk(panel_bytes, row, chunk)
+    local shift = { [128] = 0, [64] = 1, [32] = 2 }
+    return chunk ~ ((row >> shift[panel_bytes]) & (panel_bytes // 16 - 1))
+end
+
+-- Row of the A operand (of 16) and k step (of a pair) whose block scales lane `lane` supplies; thread-id selector 0 reads the lanes
+-- with lane % 4 = 0, 1; selector 1 those with 2, 3. One register so serves two k steps.
+function M.scale_a(lane)
+    return lane // 4 + 8 * (lane % 2), lane % 4 // 2
+end
+
+-- Column of the B operand (of 32, four n8 tiles) whose block scales lane `lane` supplies; selector i belongs to n8 tile i.
+function M.scale_b(lane)
+    return 8 * (lane % 4) + lane // 4
+end
+
+return M
