@@ -1,0 +1,109 @@
+// cmd_common: specs by file or shipped name, the program's context, standard output.
+// SPDX-License-Identifier: Apache-2.0
+#include "cmd.h"
+
+#include "shipped.h"
+#include "suggest.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* -- Specs --------------------------------------------------------------- */
+
+// A name, and nothing else, is looked up among the shipped specs.
+static bool is_name(const char *text) {
+    return text[0] && text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0';
+}
+
+static void report_no_spec(struct diag *d, const char *name) {
+    struct suggest near = {.word = name};
+    struct buf shipped = {0};
+    for (int i = 0; i < shipped_count(); i++) {
+        const char *own;
+        size_t len = shipped_name(shipped_get(i), &own);
+        suggest_offer(&near, own, len);
+        buf_printf(&shipped, "%s%.*s", i ? ", " : "", (int)len, own);
+    }
+    if (near.best)
+        diag_error(d, (struct diag_loc){.file = NULL}, "no file and no shipped spec is named '%s'; did you mean '%.*s'?",
+                   name, (int)near.best_len, near.best);
+    else
+        diag_error(d, (struct diag_loc){.file = NULL}, "no file and no shipped spec is named '%s'; shipped are %s", name,
+                   shipped.len ? shipped.data : "none");
+    buf_free(&shipped);
+}
+
+static bool load(struct cmd_spec *s, struct diag *d) {
+    if (!is_name(s->file) || access(s->file, F_OK) == 0) return spec_load(&s->spec, s->file, &s->text, d);
+    const struct embedded_file *file = shipped_find(s->file);
+    if (!file) {
+        report_no_spec(d, s->file);
+        return false;
+    }
+    s->text = xstrndup(file->data, file->size);
+    return spec_parse(&s->spec, file->name, s->text, file->size, d);
+}
+
+static bool name_is_new(const struct cmd_specs *specs, const struct cmd_spec *s, struct diag *d) {
+    for (int i = 0; i < specs->count; i++) {
+        if (strcmp(specs->item[i]->spec.name, s->spec.name) != 0) continue;
+        diag_error(d, spec_where(&s->spec, "name"), "the name '%s' is taken by another spec of this run", s->spec.name);
+        diag_note(d, spec_where(&specs->item[i]->spec, "name"), "this one");
+        return false;
+    }
+    return true;
+}
+
+bool cmd_specs_add(struct cmd_specs *specs, const char *file_or_name) {
+    struct cmd_spec *s = xcalloc(1, sizeof *s);
+    s->file = xstrdup(file_or_name);
+    bool ok = load(s, &specs->diag) && name_is_new(specs, s, &specs->diag);
+    struct cmd_spec **item = xcalloc((size_t)specs->count + 1, sizeof(struct cmd_spec *));
+    if (specs->count) memcpy(item, specs->item, (size_t)specs->count * sizeof *item);
+    free(specs->item);
+    specs->item = item;
+    specs->item[specs->count++] = s; // a bad one too: its text is shown under errors
+    return ok;
+}
+
+void cmd_specs_free(struct cmd_specs *specs) {
+    for (int i = 0; i < specs->count; i++) {
+        spec_free(&specs->item[i]->spec);
+        free(specs->item[i]->text);
+        free(specs->item[i]->file);
+        free(specs->item[i]);
+    }
+    free(specs->item);
+    diag_free(&specs->diag);
+    *specs = (struct cmd_specs){0};
+}
+
+/* -- Context ------------------------------------------------------------- */
+
+const char *cmd_template_dir(void) {
+    const char *dir = getenv("SAGE_TEMPLATE_DIR");
+    return dir && dir[0] ? dir : NULL;
+}
+
+static void print_log(void *user, sage_log_level level, const char *text) {
+    (void)user;
+    if (level == SAGE_LOG_WARNING) fprintf(stderr, "sagegen: warning: %s\n", text);
+}
+
+sage_context *cmd_context(int device) {
+    const sage_options options = {.size = sizeof options, .device = device, .log = print_log};
+    sage_context *context = NULL;
+    if (sage_context_create(&options, &context) == SAGE_OK) return context;
+    cmd_failed("%s", sage_last_error(NULL));
+    return NULL;
+}
+
+/* -- Output -------------------------------------------------------------- */
+
+bool cmd_print(const struct buf *text) {
+    if (fwrite(text->data, 1, text->len, stdout) == text->len && fflush(stdout) == 0) return true;
+    cmd_failed("cannot write to standard output: %s", strerror(errno));
+    return false;
+}
