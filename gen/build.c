@@ -1,6 +1,6 @@
 // build: request index -> cache entry, else plan -> text -> NVRTC -> cache entry. Owns the order of these steps and the
-// thread pool. In: plan requests. Out: cubins and metadata with how they were got. Prints nothing; knows no file format.
-// SPDX-License-Identifier: Apache-2.0
+// thread pool. In: plan requests. Out: cubins and metadata with how they were got. Prints nothing; knows no file
+// format. SPDX-License-Identifier: Apache-2.0
 #include "build.h"
 
 #include "build_messages.h"
@@ -8,6 +8,7 @@
 #include "kernel_args.h"
 #include "kernel_meta.h"
 #include "version.h"
+#include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -129,10 +130,8 @@ static sage_status compile(const struct build_setup *setup, const struct plan *p
 // From emitted text to entry, through the cache.
 static sage_status build_text(const struct build_setup *setup, const struct plan *plan, const struct expansion *text,
                               struct build_job *job, struct diag *d) {
-    const struct compile_input input = {.source = text->text.data,
-                                        .source_bytes = text->text.len,
-                                        .name = BUILD_SOURCE_NAME,
-                                        .target = plan->target};
+    const struct compile_input input = {
+        .source = text->text.data, .source_bytes = text->text.len, .name = BUILD_SOURCE_NAME, .target = plan->target};
     SAGE_TRY(key_compute(setup->context, &input, job->key));
     if (!entry_get(setup, plan, job)) SAGE_TRY(compile(setup, plan, &input, text, job, d));
     if (!job->want_files) return SAGE_OK;
@@ -185,9 +184,8 @@ void build_job_free(const struct build_setup *setup, struct build_job *job) {
 sage_status build_open(struct build_setup *out, sage_context *context, const char *template_dir) {
     struct nvrtc_info nvrtc;
     SAGE_TRY(nvrtc_find(context, &nvrtc));
-    *out = (struct build_setup){.context = context,
-                                .template_dir = template_dir,
-                                .bundle_hash = expand_bundle_hash(template_dir)};
+    *out = (struct build_setup){
+        .context = context, .template_dir = template_dir, .bundle_hash = expand_bundle_hash(template_dir)};
     memcpy(out->nvrtc_identity, nvrtc.identity, sizeof out->nvrtc_identity);
     return SAGE_OK;
 }
@@ -227,12 +225,14 @@ static void *pool_work(void *user) {
     return NULL;
 }
 
-// Attention kernels first; otherwise in the order given.
+// By roles, those that take longest first; otherwise in the order given.
 static void pool_order(struct pool *pool, struct build_job *jobs, int count) {
+    static const enum sage_role order[] = {SAGE_ROLE_QUANTISE, SAGE_ROLE_ATTN_FWD, SAGE_ROLE_STATS, SAGE_ROLE_DELTA_S};
+    static_assert(sizeof order / sizeof order[0] == SAGE_ROLE_COUNT, "every role has its turn");
     pool->order = xcalloc((size_t)count + 1, sizeof *pool->order);
-    for (int pass = 0; pass < 2; pass++)
+    for (int turn = 0; turn < SAGE_ROLE_COUNT; turn++)
         for (int i = 0; i < count; i++)
-            if ((jobs[i].request.role == SAGE_ROLE_ATTN_FWD) == (pass == 0)) pool->order[pool->count++] = &jobs[i];
+            if (jobs[i].request.role == order[turn]) pool->order[pool->count++] = &jobs[i];
 }
 
 static int thread_count(int wanted, int jobs) {

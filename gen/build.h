@@ -46,8 +46,8 @@ void build_job_free(const struct build_setup *setup, struct build_job *job);
 // Called after each job, never by two threads at once, in the order in which jobs end. Returns false to start no more.
 typedef bool build_progress(void *user, const struct build_job *job, int done, int count);
 
-// Builds all jobs on `threads` threads (<= 0: one per CPU), attention kernels first because they take longest. Returns
-// how many failed; jobs that were never started stay BUILD_WAITING. progress may be NULL.
+// Builds all jobs on `threads` threads (<= 0: one per CPU), the roles that take longest first. Returns how many failed;
+// jobs that were never started stay BUILD_WAITING. progress may be NULL.
 int build_all(const struct build_setup *setup, struct build_job *jobs, int count, int threads, build_progress *progress,
               void *user);
 

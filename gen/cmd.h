@@ -1,5 +1,5 @@
-// cmd: the commands of the program and what they share: options, specs, the context, exit statuses. Program only: not in
-// libsagegen. Every command takes its own name as argv[0] and returns the exit status; none calls exit().
+// cmd: the commands of the program and what they share: options, specs, the context, exit statuses. Program only: not
+// in libsagegen. Every command takes its own name as argv[0] and returns the exit status; none calls exit().
 // SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_CMD_H
 #define SAGE_GEN_CMD_H
@@ -48,7 +48,8 @@ struct cmd_args {
 
 enum { CMD_END = -1, CMD_WORD = -2, CMD_STOP = -3 };
 
-// Reads on: the index of an option, CMD_WORD, CMD_END, or CMD_STOP (help was printed, or an error: return args->status).
+// Reads on: the index of an option, CMD_WORD, CMD_END, or CMD_STOP (help was printed, or an error: return
+// args->status).
 int cmd_next(struct cmd_args *args);
 void cmd_print_help(const struct cmd_syntax *syntax);
 // Prints "sagegen: error: ..." and returns CMD_BAD_INPUT.
@@ -90,8 +91,8 @@ bool cmd_print(const struct buf *text);
 // The parts of a spec that the user wants; a count of 0 stands for all of them.
 struct cmd_select {
     struct spec_int_list target, io, mask, role; /* of the enums of those names */
-    int native_sm;       /* not 0: the one of each spec's targets that suits this GPU best */
-    const char *variant; /* NULL: the default of each target */
+    int native_sm;                               /* not 0: the one of each spec's targets that suits this GPU best */
+    const char *variant;                         /* NULL: the default of each target */
     bool all_variants;
 };
 
@@ -138,8 +139,8 @@ bool cmd_build_write(struct cmd_build *b);
 bool cmd_build_print(struct cmd_build *b);
 void cmd_build_close(struct cmd_build *b);
 
-// Writes <spec>.<role>.<variant>.<target>.<io>[.<mask>].{cu,map,meta,ptx,cubin} of each job into a folder, each file whole
-// or not at all. false: an error was printed.
+// Writes <spec>.<role>.<variant>.<target>.<io>[.<mask>].{cu,map,meta,ptx,cubin} of each job into a folder, each file
+// whole or not at all. false: an error was printed.
 bool cmd_out_write(const char *dir, const struct cmd_jobs *jobs);
 
 #endif

@@ -27,11 +27,12 @@ static void report_no_spec(struct diag *d, const char *name) {
         buf_printf(&shipped, "%s%.*s", i ? ", " : "", (int)len, own);
     }
     if (near.best)
-        diag_error(d, (struct diag_loc){.file = NULL}, "no file and no shipped spec is named '%s'; did you mean '%.*s'?",
-                   name, (int)near.best_len, near.best);
+        diag_error(d, (struct diag_loc){.file = NULL},
+                   "no file and no shipped spec is named '%s'; did you mean '%.*s'?", name, (int)near.best_len,
+                   near.best);
     else
-        diag_error(d, (struct diag_loc){.file = NULL}, "no file and no shipped spec is named '%s'; shipped are %s", name,
-                   shipped.len ? shipped.data : "none");
+        diag_error(d, (struct diag_loc){.file = NULL}, "no file and no shipped spec is named '%s'; shipped are %s",
+                   name, shipped.len ? shipped.data : "none");
     buf_free(&shipped);
 }
 

@@ -78,8 +78,8 @@ static void tables_fill(struct tables *t, const struct cmd_option *options) {
     buf_puts(&letters, "-:h");
     for (t->count = 0; options[t->count].name && t->count < OPTIONS_MAX; t->count++) {
         const struct cmd_option *o = &options[t->count];
-        t->options[t->count] = (struct option){o->name, o->value ? required_argument : no_argument, NULL,
-                                               LONG_BASE + t->count};
+        t->options[t->count] =
+            (struct option){o->name, o->value ? required_argument : no_argument, NULL, LONG_BASE + t->count};
         if (o->letter) buf_printf(&letters, "%c%s", o->letter, o->value ? ":" : "");
     }
     t->options[t->count] = (struct option){"help", no_argument, NULL, 'h'};
@@ -99,7 +99,8 @@ static int unknown_option(struct cmd_args *args) {
     struct suggest near = {0};
     char *name = xstrndup(word, strcspn(word, "="));
     near.word = name + strspn(name, "-");
-    for (const struct cmd_option *o = args->syntax->options; o->name; o++) suggest_offer(&near, o->name, strlen(o->name));
+    for (const struct cmd_option *o = args->syntax->options; o->name; o++)
+        suggest_offer(&near, o->name, strlen(o->name));
     suggest_offer(&near, "help", 4);
     if (strncmp(word, "--", 2) != 0 && optopt > 0 && optopt < LONG_BASE)
         cmd_bad_input("unknown option -%c; see sagegen %s%s--help", optopt, args->syntax->name,

@@ -1,6 +1,5 @@
-// cmd_out: writes kernels as files into a folder of the user's. Each file is written beside its place and renamed, so that
-// a reader never sees half of one. Replaces regular files only.
-// SPDX-License-Identifier: Apache-2.0
+// cmd_out: writes kernels as files into a folder of the user's. Each file is written beside its place and renamed, so
+// that a reader never sees half of one. Replaces regular files only. SPDX-License-Identifier: Apache-2.0
 #include "cmd.h"
 
 #include <errno.h>

@@ -163,8 +163,8 @@ static void list_roles(const struct listing *l, struct plan_request request) {
         if (!plan_needs_role(request.spec, request.io, request.role)) continue;
         int masks = request.role == SAGE_ROLE_ATTN_FWD ? l->mask.count : 1;
         for (int i = 0; i < masks; i++) {
-            request.mask = masks == 1 && request.role != SAGE_ROLE_ATTN_FWD ? SPEC_MASK_NONE
-                                                                            : (enum spec_mask)l->mask.item[i];
+            request.mask =
+                masks == 1 && request.role != SAGE_ROLE_ATTN_FWD ? SPEC_MASK_NONE : (enum spec_mask)l->mask.item[i];
             jobs_add(l->jobs, &request, l->spec);
         }
     }
@@ -172,10 +172,8 @@ static void list_roles(const struct listing *l, struct plan_request request) {
 
 static void list_io(const struct listing *l, enum spec_target target, struct variant v) {
     for (int i = 0; i < l->io.count; i++)
-        list_roles(l, (struct plan_request){.spec = &l->spec->spec,
-                                            .target = target,
-                                            .io = (enum spec_io)l->io.item[i],
-                                            .variant = v});
+        list_roles(l, (struct plan_request){
+                          .spec = &l->spec->spec, .target = target, .io = (enum spec_io)l->io.item[i], .variant = v});
 }
 
 // How many tuning points of the spec were listed for this target; where none, why has the reason.
@@ -205,7 +203,8 @@ static void report_nothing(const struct listing *l, enum spec_target target, con
     char path[32] = "targets";
     for (int i = 0; i < spec->targets.count; i++)
         if (spec->targets.item[i] == (int)target) snprintf(path, sizeof path, "targets[%d]", i);
-    diag_error(d, spec_where(spec, path), l->select->variant ? "%s of %s cannot run on %s: %s" : "%s of %s can run on %s: %s",
+    diag_error(d, spec_where(spec, path),
+               l->select->variant ? "%s of %s cannot run on %s: %s" : "%s of %s can run on %s: %s",
                l->select->variant ? l->select->variant : "no variant", spec->name, spec_target_text(target), why);
 }
 

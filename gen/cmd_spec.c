@@ -89,9 +89,9 @@ static const struct cmd_syntax list_syntax = {
 };
 
 static const struct table_column list_columns[] = {
-    {"spec", "spec", TABLE_TEXT, 0},          {"target", "target", TABLE_TEXT, 0},
-    {"variant", "variant", TABLE_TEXT, 0},    {"runs", "applicable", TABLE_BOOL, 0},
-    {"default", "default", TABLE_BOOL, 0},    {"smem", "smem_dynamic_bytes", TABLE_INT, 0},
+    {"spec", "spec", TABLE_TEXT, 0},       {"target", "target", TABLE_TEXT, 0},
+    {"variant", "variant", TABLE_TEXT, 0}, {"runs", "applicable", TABLE_BOOL, 0},
+    {"default", "default", TABLE_BOOL, 0}, {"smem", "smem_dynamic_bytes", TABLE_INT, 0},
     {"reason", "reason", TABLE_TEXT, 0},
 };
 

@@ -14,12 +14,12 @@
 // sagegen --spec F: YAML -> spec -> tuning points -> plans -> text -> cubins -> cache -> files -> table.
 static int build(int argc, char **argv) {
     struct cmd_build b = {0};
-    if (cmd_build_options(&b, argc, argv)     // words of the command line; each spec is parsed and checked
-        && cmd_build_plan(&b)                 // spec, target, io, mask -> applicable tuning points -> kernels
-        && cmd_build_open(&b)                 // cache; NVRTC is found, not loaded
-        && cmd_build_compile(&b)              // index -> cache, or template -> text -> NVRTC -> cache
-        && cmd_build_write(&b))               // --out
-        cmd_build_print(&b);                  // one row a kernel
+    if (cmd_build_options(&b, argc, argv) // words of the command line; each spec is parsed and checked
+        && cmd_build_plan(&b)             // spec, target, io, mask -> applicable tuning points -> kernels
+        && cmd_build_open(&b)             // cache; NVRTC is found, not loaded
+        && cmd_build_compile(&b)          // index -> cache, or template -> text -> NVRTC -> cache
+        && cmd_build_write(&b))           // --out
+        cmd_build_print(&b);              // one row a kernel
     cmd_build_close(&b);
     return b.status;
 }

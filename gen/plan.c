@@ -147,7 +147,6 @@ static void plan_residence(struct plan *p, const struct spec *spec, bool wgmma)
 static const char *applicable_shape(const struct spec *spec, const struct arch *arch, struct variant v, char *why, size_t n)
 {
     const bool fp4 = is_fp4(spec->qk_format) || is_fp4(spec->v_format);
-    REFUSE(fp4 && !arch->block_scaled_mma, "%s has no block-scaled 4-bit MMA", spec_target_text(arch->target))
     REFUSE(fp4 && is_fp4(spec->qk_format) != is_fp4(spec->v_format), "4-bit and 8-bit operands are not mixed yet")
     REFUSE(spec->v_format == SPEC_FORMAT_FP8_E4M3 && !arch->fp8_mma, "%s has no fp8 MMA", spec_target_text(arch->target))
     REFUSE(spec->flush_tiles > 1, "flush_tiles = %d: only 1 is implemented", spec->flush_tiles)
@@ -277,6 +276,7 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
 {
     const struct spec *spec = r->spec;
     p->safe = spec->safe;
+    p->emulate_fp4 = p->fp4 && !arch_of(r->target)->block_scaled_mma;
     p->smooth_k = spec->smooth_k == SPEC_SMOOTH_MEAN;
     p->smooth_v = spec->smooth_v == SPEC_SMOOTH_MEAN;
     p->rotate = spec->rotate_qk == SPEC_ROTATE_HADAMARD;

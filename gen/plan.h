@@ -34,7 +34,8 @@
     X(cost_qk_mma, "MMAs of a tile") X(cost_pv_mma, "MMAs of a tile") X(sm, "compute capability times ten")
 
 #define PLAN_BOOLS(X)                                                                                                                     \
-    X(fp4, "4-bit operands with block scales") X(q_resident, "Q fragments stay in registers")   X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \
+    X(fp4, "4-bit operands with block scales") X(emulate_fp4, "the target lacks block-scaled MMA")  \
+    X(q_resident, "Q fragments stay in registers")   X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \
     X(safe, "")
 
 #define PLAN_REALS(X) X(log2_p_one, "log2 of what p = 1 is stored as") X(v_max, "what the largest |V| of a channel is stored as")
