@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PART_BYTES = 65536, BUILD_ID_MAX = 32, PROGRAM_HEADERS_MAX = 64 };
+enum { PART_BYTES = 65536, BUILD_ID_MAX = 32 };
 
 #if defined(__x86_64__)
 #define ELF_IDENTITY_MACHINE EM_X86_64
@@ -53,16 +53,21 @@ static bool notes_find(const unsigned char *notes, size_t bytes, char *out, size
     return false;
 }
 
-static bool build_id(int file, const Elf64_Ehdr *header, unsigned char *part, char *out, size_t out_bytes) {
-    if (header->e_phentsize != sizeof(Elf64_Phdr)) return false;
-    for (int i = 0; i < header->e_phnum && i < PROGRAM_HEADERS_MAX; i++) {
+// Walks the program headers. A segment beyond the end of the file would be a bus error in dlopen. Without a build id,
+// out stays empty.
+static const char *segments_read(int file, uint64_t size, const Elf64_Ehdr *header, unsigned char *part, char *out,
+                                 size_t out_bytes) {
+    out[0] = 0;
+    for (int i = 0; i < header->e_phnum && header->e_phentsize == sizeof(Elf64_Phdr); i++) {
         Elf64_Phdr segment;
-        if (!read_at(file, &segment, sizeof segment, header->e_phoff + (uint64_t)i * sizeof segment)) return false;
-        if (segment.p_type != PT_NOTE || segment.p_filesz > PART_BYTES) continue;
-        if (!read_at(file, part, (size_t)segment.p_filesz, segment.p_offset)) continue;
-        if (notes_find(part, (size_t)segment.p_filesz, out, out_bytes)) return true;
+        if (!read_at(file, &segment, sizeof segment, header->e_phoff + (uint64_t)i * sizeof segment))
+            return "truncated";
+        if (segment.p_offset > size || segment.p_filesz > size - segment.p_offset) return "truncated";
+        if (out[0] || segment.p_type != PT_NOTE || segment.p_filesz > PART_BYTES) continue;
+        if (!read_at(file, part, (size_t)segment.p_filesz, segment.p_offset)) return "cannot be read";
+        if (!notes_find(part, (size_t)segment.p_filesz, out, out_bytes)) out[0] = 0;
     }
-    return false;
+    return NULL;
 }
 
 // part has room for both ends and the size.
@@ -83,7 +88,8 @@ static const char *identity_of(int file, char *out, size_t out_bytes) {
     const char *reason = header_check(file, &header);
     if (reason) return reason;
     if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) return "not a regular file";
-    if (build_id(file, &header, part, out, out_bytes)) return NULL;
+    reason = segments_read(file, (uint64_t)info.st_size, &header, part, out, out_bytes);
+    if (reason || out[0]) return reason;
     return hash_of_ends(file, (uint64_t)info.st_size, part, out, out_bytes) ? NULL : "cannot be read";
 }
 

@@ -33,10 +33,10 @@ static struct {
     void (*hook)(void *user, const struct fake_cuda_launch *launch);
     void *hook_user;
     struct fake_cuda_counts counts;
-    struct fake_cuda_launch launch[FAKE_CUDA_LAUNCHES_MAX];
     int primary; /* its address is the primary context */
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER, .sm = 90, .device_count = 1, .cuda_version = 13000};
 
+static struct fake_cuda_launch launch_log[FAKE_CUDA_LAUNCHES_MAX];
 static _Thread_local void *stack[STACK_MAX];
 static _Thread_local int depth;
 
@@ -121,7 +121,7 @@ int fake_cuda_launch_count(void) {
 }
 
 const struct fake_cuda_launch *fake_cuda_launch_at(int index) {
-    return index >= 0 && index < fake_cuda_launch_count() ? &state.launch[index] : NULL;
+    return index >= 0 && index < fake_cuda_launch_count() ? &launch_log[index] : NULL;
 }
 
 struct fake_cuda_counts fake_cuda_counts(void) {
@@ -313,7 +313,7 @@ FAKE_ENTRY(cuLaunchKernel, void *function, unsigned grid_x, unsigned grid_y, uns
     memcpy(launch.function, launched->name, sizeof launch.function);
     if (state.args_bytes) memcpy(launch.args, params[0], state.args_bytes);
     pthread_mutex_lock(&state.lock);
-    if (state.counts.launches < FAKE_CUDA_LAUNCHES_MAX) state.launch[state.counts.launches] = launch;
+    if (state.counts.launches < FAKE_CUDA_LAUNCHES_MAX) launch_log[state.counts.launches] = launch;
     ++state.counts.launches;
     pthread_mutex_unlock(&state.lock);
     if (state.hook) state.hook(state.hook_user, &launch);
