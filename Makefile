@@ -1,0 +1,138 @@
+# Set-up of sagegen. `make run` and `make test` each do all of it on a fresh Debian 12 (as root, or with sudo; no GPU and no CUDA
+# toolkit needed), print what they install, and use what is already there. CMakeLists.txt builds; this file calls it.
+# SPDX-License-Identifier: Apache-2.0
+BUILD         = build
+PREFIX        = /usr/local
+NVRTC_VERSION =# e.g. 13.0 or 12.9; empty: the newest that the driver can load
+CMAKE_OPTIONS =
+
+.ONESHELL:
+.NOTPARALLEL:
+SHELL = /bin/sh
+.SHELLFLAGS = -eu -c
+.PHONY: help run test test-all bless install clean packages build nvrtc
+export BUILD PREFIX NVRTC_VERSION
+
+help:
+	@cat <<'END'
+	make run       set up, build, and compile the kernels of specs/fp4_d128.yaml
+	make test      set up, build, and run the tests; also with AddressSanitizer and UndefinedBehaviorSanitizer
+	make test-all  the same with every variant of every spec (hours)
+	make bless     accept the emitted text as the new tests/golden/*.cu
+	make install   install program, libraries, CMake package and pkg-config files   [PREFIX=/usr/local] [DESTDIR=]
+	make clean     remove the build folders
+	The steps:     make packages | build | nvrtc        [NVRTC_VERSION=13.0] [CMAKE_OPTIONS=-D...]
+	END
+
+define FUNCTIONS
+say() { printf '== %s\n' "$$*"; }
+fail() { printf 'make: error: %s\n' "$$*" >&2; exit 1; }
+has() { command -v "$$1" > /dev/null; }
+# Installs Debian packages, and lists everything that came with them.
+install_packages() {
+    say "installing from Debian's packages: $$*"
+    has apt-get || fail "there is no apt-get here; install what this system calls: $$*"
+    as_root=
+    if [ "$$(id -u)" != 0 ]; then
+        has sudo || fail "not root, and there is no sudo; ask an administrator for: apt-get install $$*"
+        as_root=sudo
+    fi
+    log=$$(mktemp)
+    { $$as_root apt-get -q -o DPkg::Lock::Timeout=300 update && $$as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$$@"; } > "$$log" 2>&1 \
+        || { cat "$$log"; rm -f "$$log"; fail "apt-get could not install $$*"; }
+    sed -n 's/^Setting up \(.*\) \.\.\.$$/   \1/p' "$$log"
+    rm -f "$$log"
+}
+endef
+
+packages:
+	@$(FUNCTIONS)
+	missing=
+	need() { sh -c "$$2" > /dev/null 2>&1 || missing="$$missing $$1"; }
+	need gcc             'command -v cc'
+	need libc6-dev       'echo "#include <stdlib.h>" | cc -fsyntax-only -x c -'
+	need cmake           'command -v cmake'
+	need ninja-build     'command -v ninja'
+	need pkg-config      'command -v pkg-config'
+	need lua5.4          'command -v lua5.4'
+	need liblua5.4-dev   'pkg-config --exists lua5.4'
+	need libyaml-dev     'pkg-config --exists yaml-0.1'
+	need libjansson-dev  'pkg-config --exists jansson'
+	need libxxhash-dev   'pkg-config --exists libxxhash'
+	need libcmocka-dev   'pkg-config --exists cmocka'
+	if [ "$$missing" ]; then install_packages $$missing; else say "Debian packages: all there"; fi
+
+build: packages
+	@$(FUNCTIONS)
+	say "building into $$BUILD/ (Release)"
+	cmake -S . -B "$$BUILD" -G Ninja -DCMAKE_BUILD_TYPE=Release --log-level=WARNING $(CMAKE_OPTIONS)
+	cmake --build "$$BUILD" -- --quiet
+
+# The search for NVRTC is the library's own: `sagegen doctor` compiles an empty kernel with what it found.
+nvrtc: build
+	@$(FUNCTIONS)
+	found() { "$$BUILD/sagegen" doctor 2> /dev/null | sed -n 's/^NVRTC  *//p'; }
+	if "$$BUILD/sagegen" doctor > /dev/null 2>&1; then say "NVRTC: using $$(found)"; exit 0; fi
+	place=$${XDG_DATA_HOME:-$$HOME/.local/share}/sagegen/nvrtc
+	scratch=$$(mktemp -d)
+	trap 'rm -rf "$$scratch"' EXIT
+	has python3 || install_packages python3-venv
+	if python3 -m pip --version > /dev/null 2>&1; then
+	    pip="python3 -m pip"
+	else
+	    python3 -m venv "$$scratch/venv" > /dev/null 2>&1 || { install_packages python3-venv; python3 -m venv --clear "$$scratch/venv"; }
+	    pip="$$scratch/venv/bin/python -m pip"
+	fi
+	# 13020 for a driver that supports CUDA 13.2; 0 without a driver
+	driver=$$(python3 -c 'import ctypes; v = ctypes.c_int(); ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(v)); print(v.value)' 2> /dev/null || echo 0)
+	major=$$((driver / 1000))
+	case $$major,$$NVRTC_VERSION in
+	*,12*)    package="nvidia-cuda-nvrtc-cu12==$$NVRTC_VERSION.*" ;;
+	*,?*)     package="nvidia-cuda-nvrtc==$$NVRTC_VERSION.*" ;;
+	0,)       package="nvidia-cuda-nvrtc" ;;
+	[1-9], | 10, | 11,) fail "this NVIDIA driver supports CUDA $$major; sagegen needs 12 or newer" ;;
+	12,)      package="nvidia-cuda-nvrtc-cu12>=12.8" ;;
+	*)        package="nvidia-cuda-nvrtc<$$((major + 1))" ;;
+	esac
+	say "fetching NVRTC from PyPI ($$package; driver: $$([ $$major = 0 ] && echo none || echo CUDA $$major)) into $$place"
+	$$pip --disable-pip-version-check download --quiet --no-deps --only-binary :all: --dest "$$scratch" "$$package" \
+	    || fail "could not fetch $$package; with an NVRTC of your own: make $(MAKECMDGOALS) SAGE_NVRTC=/path/to/libnvrtc.so"
+	python3 -m zipfile -e "$$scratch"/*.whl "$$scratch/wheel"
+	rm -rf "$$place.new"
+	mkdir -p "$$place.new"
+	find "$$scratch/wheel" -name 'libnvrtc*.so.*' ! -name '*.alt.*' -exec cp {} "$$place.new/" \;
+	rm -rf "$$place"
+	mv "$$place.new" "$$place"
+	"$$BUILD/sagegen" doctor > "$$scratch/doctor" 2>&1 || { cat "$$scratch/doctor"; fail "NVRTC was fetched, but kernels cannot be compiled"; }
+	say "NVRTC: using $$(found)"
+
+run: nvrtc
+	@$(FUNCTIONS)
+	say "$$BUILD/sagegen --spec specs/fp4_d128.yaml"
+	"$$BUILD/sagegen" --spec specs/fp4_d128.yaml
+
+test: nvrtc
+	@$(FUNCTIONS)
+	say "tests: cpu, compile, gpu"
+	ctest --test-dir "$$BUILD" -LE long --output-on-failure --no-tests=error -j "$$(nproc)"
+	say "building into $$BUILD-asan/ (AddressSanitizer, UndefinedBehaviorSanitizer)"
+	cmake -S . -B "$$BUILD-asan" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1 -g" -DSAGE_SANITIZE=ON -DSAGE_WERROR=OFF --log-level=WARNING $(CMAKE_OPTIONS)
+	cmake --build "$$BUILD-asan" -- --quiet
+	say "tests: cpu, with the sanitizers"
+	ctest --test-dir "$$BUILD-asan" -L cpu --output-on-failure --no-tests=error -j "$$(nproc)"
+
+test-all: test
+	@$(FUNCTIONS)
+	say "tests: long"
+	ctest --test-dir "$$BUILD" -L long --output-on-failure --no-tests=error -V
+
+bless: build
+	@cmake --build "$$BUILD" --target bless -- --quiet
+
+install: build
+	@cmake --install "$$BUILD" --prefix "$$PREFIX"
+	if [ "$$(id -u)" = 0 ] && [ -z "$${DESTDIR:-}" ]; then ldconfig; fi
+
+clean:
+	rm -rf "$$BUILD" "$$BUILD-asan"

@@ -1,0 +1,502 @@
+// fp4_d64_attn_fwd_q128_k128_s2_w8_sm_120a_bf16_none
+// O = softmax(Q K^T * sm_scale) V   QK in nvfp4, PV in nvfp4
+//
+// spec fp4_d64 (hash 0881515673270b26)   variant q128_k128_s2_w8   target sm_120a   io bf16   mask none
+// made by sagegen 0.1.0 from templates/attn_fwd_mma.cu.tl
+// again: sagegen expand --spec specs/fp4_d64.yaml --role attn_fwd --arch sm_120a --io bf16 --mask none --variant q128_k128_s2_w8
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef int i32;
+typedef long long i64;
+typedef signed char i8;
+
+// ---- arguments of the call: the same struct in every kernel; strides in elements, head dim contiguous -------------
+struct kernel_args {
+    u64 q; // 0: [batch][heads_q][seq_q][d_qk] bf16 or fp16, strides below; never written
+    u64 k; // 8: [batch][heads_kv][seq_k][d_qk]
+    u64 v; // 16: [batch][heads_kv][seq_k][d_v]
+    u64 o; // 24: [batch][heads_q][seq_q][d_v]
+    u64 lse; // 32: [batch][heads_q][seq_q] fp32, natural log; null: not wanted
+    u64 flags; // 40: one u32 that kernels OR overflow bits into; null: not wanted
+    u64 q_tiles; // 48: workspace: quantised Q, one image per tile
+    u64 k_tiles; // 56: workspace: quantised K, one image per tile
+    u64 v_tiles; // 64: workspace: quantised V, transposed, one image per tile of keys
+    u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
+    u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][d_v_padded], linear; O = acc * v_scale
+    u64 stats; // 88: workspace: fp32 partial sums, minima, maxima of K and V per channel
+    u64 lse_bias; // 96: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
+    u64 q_mean; // 104: workspace: fp32 [batch][heads_q][groups][d_qk_padded]
+    u64 k_centred; // 112: workspace: K - mean(K) in the io type [batch][heads_kv][keys of all tiles][d_qk_padded]
+    u64 delta_s; // 120: workspace: fp32 [batch][heads_q][chunk groups][keys of all tiles], units of the score accumulator
+    i64 q_stride_b; // 128: elements
+    i64 q_stride_h; // 136: elements
+    i64 q_stride_n; // 144: elements
+    i64 k_stride_b; // 152: elements
+    i64 k_stride_h; // 160: elements
+    i64 k_stride_n; // 168: elements
+    i64 v_stride_b; // 176: elements
+    i64 v_stride_h; // 184: elements
+    i64 v_stride_n; // 192: elements
+    i64 o_stride_b; // 200: elements
+    i64 o_stride_h; // 208: elements
+    i64 o_stride_n; // 216: elements
+    i32 batch; // 224
+    i32 heads_q; // 228
+    i32 heads_kv; // 232: divides heads_q
+    i32 seq_q; // 236: rows
+    i32 seq_k; // 240: keys
+    i32 q_tile_count; // 244: tiles of tile_q rows per head
+    i32 k_tile_count; // 248: tiles of tile_k keys per head
+    i32 splits; // 252: parts of the sequence that stats are taken over
+    i32 q_tile_first; // 256: first q tile of this launch (queries in chunks)
+    i32 q_tile_launch; // 260: q tiles of this launch, per head
+    i32 vector_io; // 264: bit 0-3: q, k, v, o are 16-byte aligned with strides of multiples of 8
+    i32 quantise_parts; // 268: bit 0-2: quantise Q, K, V in this launch
+    float sm_scale; // 272: linear
+    float reserved; // 276: zero
+};
+static_assert(sizeof(kernel_args) == 280, "kernel_args differs from runtime/kernel_args.h"); // no padding: the offsets above hold
+
+// ---- problem and tiles ---------------------------------------------------------------------------------------------
+constexpr i32 head_dim_qk = 64;               // elements of a Q or K row
+constexpr i32 head_dim_v = 64;                // elements of a V or O row
+constexpr i32 d_qk = 64;                      // head_dim_qk, padded with zeros to the depth of the MMA
+constexpr i32 d_v = 64;                       // head_dim_v, padded with zeros to the width of the MMA
+constexpr i32 tile_q = 128;                   // query rows of a block
+constexpr i32 tile_k = 128;                   // keys of a tile
+
+// ---- workspace images: a tile is stored as shared memory holds it, swizzled, so that one linear copy loads it ------
+constexpr i32 qk_row_bytes = 32;              // of a quantised Q or K row: d_qk elements, nvfp4
+constexpr i32 qk_panel_bytes = 32;            // rows are cut into panels this wide: [panel][row][bytes]
+constexpr i32 v_row_bytes = 64;               // of a quantised, transposed V row: tile_k keys, nvfp4
+constexpr i32 v_panel_bytes = 64;             // as qk_panel_bytes
+constexpr i32 q_data_bytes = tile_q * qk_row_bytes;
+constexpr i32 k_data_bytes = tile_k * qk_row_bytes;
+constexpr i32 v_data_bytes = d_v * v_row_bytes;
+constexpr i32 q_sf_bytes = 1024;              // block scales behind the data, in the order of the MMA's lanes
+constexpr i32 k_sf_bytes = 512;               //
+constexpr i32 v_sf_bytes = 512;               //
+constexpr i32 k_scales = 4;                   // fp32 scales behind K's data and block scales: the tile's, four times
+constexpr i32 q_tile_bytes = q_data_bytes + q_sf_bytes;
+constexpr i32 k_tile_bytes = k_data_bytes + k_sf_bytes + 4 * k_scales;
+constexpr i32 v_tile_bytes = v_data_bytes + v_sf_bytes;
+static_assert(q_tile_bytes == 5120 && k_tile_bytes == 4624 && v_tile_bytes == 4608, "workspace layout");
+
+constexpr i32 warps = 8;
+constexpr i32 threads = 32 * warps;
+constexpr i32 m_tiles = 1;                         // 16-row MMA tiles of a warp
+constexpr i32 stages = 2;                          // K and V tiles in flight
+constexpr float log2_p_one = 11.3923178f;  // log2 of what p = 1 is stored as
+
+// ---- shared memory ----------------------------------------------------------------------------------------------------
+//   Q        offset      0    5120 bytes  [128][64] nvfp4, panels of 32 bytes, swizzled
+//   K        offset   5120    9472 bytes  2 x [128][64] nvfp4, panels of 32 bytes, swizzled; scales
+//   V        offset  14592    9216 bytes  2 x [64][128] nvfp4 transposed, panels of 64 bytes, swizzled
+//   delta_s  offset  23808    2048 bytes  2 x [2][128] fp32, units of the score accumulator
+constexpr i32 smem_q = 0;
+constexpr i32 smem_k = 5120, smem_k_stride = 4736;
+constexpr i32 smem_v = 14592, smem_v_stride = 4608;
+constexpr i32 smem_delta = 23808, smem_delta_stride = 1024;
+static_assert(smem_k >= q_tile_bytes && smem_k_stride >= k_tile_bytes && smem_v_stride >= v_tile_bytes, "regions overlap");
+static_assert(smem_v + stages * smem_v_stride <= 25856, "shared memory of the launch");
+
+// ---- cost of one tile of keys, per block ------------------------------------------------------------------------------
+//   QK: 128 MMA   PV: 128 MMA   ex2: 16384   bytes loaded: 9232
+
+// 16 bytes from global to shared memory, asynchronously, past L1; and its groups. PTX ISA 9.7.9.25.3, sm_80.
+__device__ __forceinline__ void cp_async16(u32 s_dst, const void *g_src)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(s_dst), "l"(g_src) : "memory");
+}
+
+__device__ __forceinline__ void cp_async_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+template <i32 pending> __device__ __forceinline__ void cp_async_wait()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+}
+
+// Four 8x8 matrices of 16-bit elements: lanes 8i..8i+7 give the row addresses of matrix i; lane l receives bytes 4(l%4)..+3 of row l/4
+// of each. PTX ISA 9.7.14.5.15, sm_75.
+__device__ __forceinline__ void ldmatrix_x4(u32 (&r)[4], u32 s_row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(s_row) : "memory");
+}
+
+// D += (A * SFA)(B * SFB): A 16x64, B 64x8 e2m1, a scale per 16 elements along k. Bytes of a scale register: blocks of k.
+// Lanes with lane%4 in {2*tid_a, 2*tid_a+1} hold SFA of rows l/4, l/4+8; lanes with lane%4 = tid_b hold SFB of column l/4.
+// PTX ISA 9.7.14.5 "Block Scaling for mma.sync", sm_120a.
+template <i32 tid_a, i32 tid_b>
+__device__ __forceinline__ void mma_m16n8k64_nvfp4(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, u32 sfa, u32 sfb)
+{
+    asm("mma.sync.aligned.m16n8k64.row.col.kind::mxf4nvf4.block_scale.scale_vec::4X.f32.e2m1.e2m1.f32.ue4m3 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3}, %10, {0, %12}, %11, {0, %13};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(sfa), "r"(sfb), "n"(tid_a), "n"(tid_b));
+}
+
+// 2^x, relative error 2^-22, ex2(-inf) = +0. PTX ISA 9.7.3.20, sm_50.
+__device__ __forceinline__ float ex2(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+// Eight fp32 to packed e2m1, x[0] in bits 0-3, round to nearest even, saturating at 6. PTX ISA 9.7.9.21, sm_120a.
+__device__ __forceinline__ u32 pack_e2m1x8(const float (&x)[8])
+{
+    u32 r;
+    asm("{ .reg .b8 b0, b1, b2, b3;\n"
+        "cvt.rn.satfinite.e2m1x2.f32 b0, %2, %1;\n"
+        "cvt.rn.satfinite.e2m1x2.f32 b1, %4, %3;\n"
+        "cvt.rn.satfinite.e2m1x2.f32 b2, %6, %5;\n"
+        "cvt.rn.satfinite.e2m1x2.f32 b3, %8, %7;\n"
+        "mov.b32 %0, {b0, b1, b2, b3}; }"
+        : "=r"(r)
+        : "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]), "f"(x[4]), "f"(x[5]), "f"(x[6]), "f"(x[7]));
+    return r;
+}
+
+// x rounded to e4m3 (nearest even, saturating at 448): its code, and its value. PTX ISA 9.7.9.21, sm_89.
+__device__ __forceinline__ u32 e4m3_code(float x)
+{
+    u16 r;
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %2, %1;" : "=h"(r) : "f"(x), "f"(0.0f));
+    return r & 0xffu;
+}
+
+__device__ __forceinline__ float e4m3_value(u32 code)
+{
+    u32 pair;
+    u16 low = (u16)code;
+    float y;
+    asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pair) : "h"(low));
+    low = (u16)pair;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(low));
+    return y;
+}
+
+// log2(x), absolute error 2^-22. PTX ISA 9.7.3.19, sm_50.
+__device__ __forceinline__ float lg2(float x)
+{
+    float y;
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+// lo in bits 0-15, hi in bits 16-31, as bf16. PTX ISA 9.7.9.21, sm_80.
+__device__ __forceinline__ u32 narrow2(float lo, float hi)
+{
+    u32 r;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+    return r;
+}
+// grid: batch * heads_q * q_tile_launch   O rows past seq_q are not written   LSE: natural log
+extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k128_s2_w8_sm_120a_bf16_none(const __grid_constant__ kernel_args args)
+{
+    extern __shared__ __align__(128) u8 smem[];
+    const float minus_inf = __int_as_float(0xff800000);
+    const u32 s_base = (u32)__cvta_generic_to_shared(smem);
+    const i32 tid = threadIdx.x, warp = tid / 32, lane = tid % 32;
+
+    // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
+    // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
+    //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
+    const i32 q_tile = args.q_tile_first + (i32)blockIdx.x % args.q_tile_launch;
+    const i32 head = (i32)blockIdx.x / args.q_tile_launch; // batch * heads_q + query head
+    const i32 batch = head / args.heads_q, q_head = head % args.heads_q;
+    const i32 kv_index = batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
+    const i32 row_first = q_tile * tile_q;
+    const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
+    const i32 tiles_full = args.seq_k / tile_k;
+
+    // ---- stage 2/7: load issue --------------------------------------------------------------------------------------------
+    // A tile is one linear copy: the workspace holds it as shared memory does. One cp.async group per key tile; Q joins the first.
+    const u8 *g_q = (const u8 *)args.q_tiles + ((i64)head * args.q_tile_count + q_tile) * q_tile_bytes;
+    const u8 *g_k = (const u8 *)args.k_tiles + (i64)kv_index * args.k_tile_count * k_tile_bytes;
+    const u8 *g_v = (const u8 *)args.v_tiles + (i64)kv_index * args.k_tile_count * v_tile_bytes;
+    constexpr i32 q_group = 64, delta_rows = tile_q / q_group; // groups of query rows in this tile
+    const float *g_delta = (const float *)args.delta_s
+                           + ((i64)head * 16 + (q_tile - args.q_tile_first) * delta_rows) * args.k_tile_count * tile_k;
+    auto load_tile = [&](i32 tile) {
+        if (tile < tiles) {
+            const i32 slot = tile % stages;
+            const u32 s_k = s_base + smem_k + slot * smem_k_stride, s_v = s_base + smem_v + slot * smem_v_stride;
+            for (i32 i = tid * 16; i < k_tile_bytes; i += threads * 16) cp_async16(s_k + i, g_k + (i64)tile * k_tile_bytes + i);
+            for (i32 i = tid * 16; i < v_tile_bytes; i += threads * 16) cp_async16(s_v + i, g_v + (i64)tile * v_tile_bytes + i);
+            for (i32 i = tid; i < delta_rows * tile_k / 4; i += threads)
+                cp_async16(s_base + smem_delta + slot * smem_delta_stride + i * 16,
+                           g_delta + (i64)(i / (tile_k / 4)) * args.k_tile_count * tile_k + (i64)tile * tile_k + i % (tile_k / 4) * 4);
+        }
+        cp_async_commit(); // an empty group keeps the count
+    };
+    for (i32 i = tid * 16; i < q_tile_bytes; i += threads * 16) cp_async16(s_base + smem_q + i, g_q + i);
+    #pragma unroll
+    for (i32 tile = 0; tile < stages - 1; tile++) load_tile(tile);
+
+    // ---- Q: fragments and scales into registers ---------------------------------------------------------------------------
+    // out: rQ[m_tiles][qk_steps][4] (lane l: rows l/4, l/4+8; bytes 4(l%4)..+3 and +16 of each 32-byte step)
+    //      r_q_scale[m_tiles][2], log2 units per score
+    constexpr i32 qk_steps = qk_row_bytes / 32; // MMA steps along the head dim
+    cp_async_wait<stages - 2>();
+    __syncthreads();
+    u32 rQ[m_tiles][qk_steps][4];
+    float r_q_scale[m_tiles][2];
+    #pragma unroll
+    for (i32 m = 0; m < m_tiles; m++) {
+        const i32 row = (warp * m_tiles + m) * 16 + lane % 16; // matrices 0, 1: rows 0-7, 8-15 of bytes 0-15; 2, 3: of bytes 16-31
+    #pragma unroll
+        for (i32 step = 0; step < qk_steps; step++) {
+            const i32 panel = step * 32 / qk_panel_bytes, chunk = step * 2 % (qk_panel_bytes / 16) + lane / 16;
+            ldmatrix_x4(rQ[m][step], s_base + smem_q + (panel * tile_q + row) * qk_panel_bytes + ((chunk) ^ (((row) >> 2) & 1)) * 16);
+        }
+        const float *g_scale = (const float *)args.q_scale + ((i64)head * args.q_tile_count + q_tile) * tile_q + (warp * m_tiles + m) * 16;
+        r_q_scale[m][0] = g_scale[lane / 4];
+        r_q_scale[m][1] = g_scale[lane / 4 + 8];
+    }
+    // block scales of Q: one register serves two steps (thread-id selectors 0 and 1)
+    u32 rQ_sf[m_tiles][(qk_steps + 1) / 2];
+    #pragma unroll
+    for (i32 m = 0; m < m_tiles; m++)
+    #pragma unroll
+        for (i32 pair = 0; pair < (qk_steps + 1) / 2; pair++)
+            rQ_sf[m][pair] = ((const u32 *)(smem + smem_q + q_data_bytes))[((warp * m_tiles + m) * ((qk_steps + 1) / 2) + pair) * 32 + lane];
+
+            // ---- running state: lane l holds rows l/4, l/4+8 of each 16; columns 8n + 2(l%4) + {0,1} --------------------------------
+            float rO[m_tiles][d_v / 8][4];
+            float r_max[m_tiles][2], r_sum[m_tiles][2]; // maximum in log2 units; sum of P in units of 2^log2_p_one
+            #pragma unroll
+            for (i32 m = 0; m < m_tiles; m++) {
+                r_max[m][0] = r_max[m][1] = minus_inf;
+                r_sum[m][0] = r_sum[m][1] = 0.0f;
+            #pragma unroll
+                for (i32 n = 0; n < d_v / 8; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
+            }
+
+    // ---- main loop over tiles of keys ---------------------------------------------------------------------------------
+#pragma unroll 1
+    for (i32 j = 0; j < tiles; j++) {
+        const i32 slot = j % stages;
+        // ---- stage 3/7: load wait ---------------------------------------------------------------------------------------------
+        cp_async_wait<stages - 2>(); // this thread's part of tile j
+        __syncthreads();             // everybody's part; and everybody is done with tile j - 1, whose slot is filled next
+        load_tile(j + stages - 1);
+        const u32 s_k = s_base + smem_k + slot * smem_k_stride, s_v = s_base + smem_v + slot * smem_v_stride;
+        const u8 *k_tail = smem + smem_k + slot * smem_k_stride + k_data_bytes; // scales behind K's codes
+
+        // ---- stage 4/7: qk_gemm -------------------------------------------------------------------------------------------------
+        // in : rQ, K tile [panel][tile_k][32 bytes] nvfp4, swizzled      out: rS float: rows l/4, l/4+8; keys 8n + 2(l%4) + {0,1}
+        float rS[m_tiles][tile_k / 8][4];
+        // the accumulator starts at delta_s = mean(Q) . K, which smoothing took out of the product
+        #pragma unroll
+        for (i32 m = 0; m < m_tiles; m++) {
+            const float2 *s_delta = (const float2 *)(smem + smem_delta + slot * smem_delta_stride) + (warp * m_tiles + m) * 16 / q_group * (tile_k / 2);
+        #pragma unroll
+            for (i32 n = 0; n < tile_k / 8; n++) {
+                const float2 delta = s_delta[n * 4 + lane % 4];
+                rS[m][n][0] = rS[m][n][2] = delta.x;
+                rS[m][n][1] = rS[m][n][3] = delta.y;
+            }
+        }
+        #pragma unroll
+        for (i32 group = 0; group < tile_k / 32; group++) { // four n8 tiles share a register of block scales
+            {
+                const u32 k_sf = ((const u32 *)k_tail)[(group * qk_steps + 0) * 32 + lane];
+                {
+                    const i32 key = group * 32 + 0 + lane % 8 + lane / 16 * 8;
+                    constexpr i32 panel = 0, first = 0;
+                    const i32 chunk = first + lane / 8 % 2;
+                    u32 rK[4];
+                    ldmatrix_x4(rK, s_k + (panel * tile_k + key) * qk_panel_bytes + ((chunk) ^ (((key) >> 2) & 1)) * 16);
+        #pragma unroll
+                    for (i32 m = 0; m < m_tiles; m++) {
+                        mma_m16n8k64_nvfp4<0, 0>(rS[m][group * 4 + 0], rQ[m][0], rK[0], rK[1], rQ_sf[m][0], k_sf);
+                        mma_m16n8k64_nvfp4<0, 1>(rS[m][group * 4 + 1], rQ[m][0], rK[2], rK[3], rQ_sf[m][0], k_sf);
+                    }
+                }
+                {
+                    const i32 key = group * 32 + 16 + lane % 8 + lane / 16 * 8;
+                    constexpr i32 panel = 0, first = 0;
+                    const i32 chunk = first + lane / 8 % 2;
+                    u32 rK[4];
+                    ldmatrix_x4(rK, s_k + (panel * tile_k + key) * qk_panel_bytes + ((chunk) ^ (((key) >> 2) & 1)) * 16);
+        #pragma unroll
+                    for (i32 m = 0; m < m_tiles; m++) {
+                        mma_m16n8k64_nvfp4<0, 2>(rS[m][group * 4 + 2], rQ[m][0], rK[0], rK[1], rQ_sf[m][0], k_sf);
+                        mma_m16n8k64_nvfp4<0, 3>(rS[m][group * 4 + 3], rQ[m][0], rK[2], rK[3], rQ_sf[m][0], k_sf);
+                    }
+                }
+            }
+        }
+
+        // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
+        // out: rF fp32 scores in code units; r_k_scale: what K's codes are worth
+        float rF[m_tiles][tile_k / 8][4];
+        const float r_k_scale = ((const float *)(k_tail + k_sf_bytes))[lane % 4];
+        #pragma unroll
+        for (i32 m = 0; m < m_tiles; m++)
+        #pragma unroll
+            for (i32 n = 0; n < tile_k / 8; n++)
+        #pragma unroll
+                for (i32 e = 0; e < 4; e++)
+                    rF[m][n][e] = (float)rS[m][n][e];
+        if (j >= tiles_full) { // only the last tiles
+        #pragma unroll
+            for (i32 m = 0; m < m_tiles; m++)
+        #pragma unroll
+                for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
+                    const i32 last = args.seq_k - 1 - j * tile_k - lane % 4 * 2; // of the keys this lane's columns may see
+        #pragma unroll
+                    for (i32 n = 0; n < tile_k / 8; n++)
+        #pragma unroll
+                        for (i32 e = 0; e < 2; e++)
+                            if (n * 8 + e > last) rF[m][n][2 * h + e] = minus_inf;
+                }
+        }
+
+        // ---- stage 6/7: softmax -------------------------------------------------------------------------------------------------------
+        // in : rF, r_q_scale, r_k_scale      out: rP packed e2m1, A fragment of PV; rP_sf: block scales, thread-id selector 0
+        // A block of 16 keys along P's fragment: two lanes, four n8 tiles; a step of 64 keys has blocks 2 half + (lane%4)/2.
+        constexpr i32 pv_steps = v_row_bytes / 32; // MMA steps of 64 keys
+        u32 rP[m_tiles][pv_steps][4], rP_sf[m_tiles][pv_steps];
+        #pragma unroll
+        for (i32 m = 0; m < m_tiles; m++) {
+            u32 sf_word[2][pv_steps];
+        #pragma unroll
+            for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
+                const float scale = fmaxf(r_q_scale[m][h] * r_k_scale, 1e-36f); // never 0: -inf times 0 is no number
+                float block_top[pv_steps][2], top = minus_inf;
+        #pragma unroll
+                for (i32 step = 0; step < pv_steps; step++)
+        #pragma unroll
+                    for (i32 half = 0; half < 2; half++) {
+                        float most = minus_inf;
+        #pragma unroll
+                        for (i32 i = 0; i < 4; i++) {
+                            const i32 n = step * 8 + half * 4 + i;
+                            most = fmaxf(most, fmaxf(rF[m][n][2 * h], rF[m][n][2 * h + 1]));
+                        }
+                        most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
+                        block_top[step][half] = most;
+                        top = fmaxf(top, most);
+                    }
+                top = fmaxf(top, __shfl_xor_sync(~0u, top, 2)); // the quad holds the row
+                top *= scale;
+                const float max_new = fmaxf(r_max[m][h], top);
+                const float max_safe = max_new == minus_inf ? 0.0f : max_new; // a row that has seen no key yet
+                const float shrink = ex2(r_max[m][h] - max_safe);
+                r_max[m][h] = max_new;
+                const float shift = log2_p_one - max_safe; // x = score * scale + shift is log2 P
+                r_sum[m][h] *= shrink;
+        #pragma unroll
+                for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
+        #pragma unroll
+                for (i32 step = 0; step < pv_steps; step++) {
+                    sf_word[h][step] = 0;
+        #pragma unroll
+                    for (i32 half = 0; half < 2; half++) {
+                        const float log2_most = fmaxf(block_top[step][half] * scale + shift, -120.0f);
+                        const u32 code = max(e4m3_code(ex2(log2_most - 2.5849625f)), 1u); // largest P of the block / 6, as ue4m3
+                        const float value = e4m3_value(code), log2_value = lg2(value);
+                        sf_word[h][step] |= code << (16 * half + 8 * (lane % 4 / 2));
+                        float p[8];
+        #pragma unroll
+                        for (i32 i = 0; i < 8; i++) {
+                            const i32 n = step * 8 + half * 4 + i / 2;
+                            p[i] = ex2(rF[m][n][2 * h + i % 2] * scale + (shift - log2_value));
+                        }
+                        rP[m][step][2 * half + h] = pack_e2m1x8(p);
+                    }
+                    sf_word[h][step] |= __shfl_xor_sync(~0u, sf_word[h][step], 2); // the other pair of lanes holds the other blocks
+                }
+            }
+        #pragma unroll
+            for (i32 step = 0; step < pv_steps; step++) rP_sf[m][step] = lane % 2 ? sf_word[1][step] : sf_word[0][step];
+        }
+
+        // ---- stage 7/7: pv_gemm ---------------------------------------------------------------------------------------------------------
+        // in : rP, V tile [panel][d_v][64 bytes] nvfp4, transposed, swizzled      out: rO
+        const u32 *s_v_sf = (const u32 *)(smem + smem_v + slot * smem_v_stride + v_data_bytes);
+        #pragma unroll
+        for (i32 group = 0; group < d_v / 32; group++) { // four n8 tiles of channels share a register of block scales
+        #pragma unroll
+            for (i32 step = 0; step < pv_steps; step++) {
+                const u32 v_sf = s_v_sf[(group * pv_steps + step) * 32 + lane];
+                const i32 panel = step * 32 / v_panel_bytes, chunk = step * 2 % (v_panel_bytes / 16) + lane / 8 % 2;
+                {
+                    const i32 channel = group * 32 + 0 + lane % 8 + lane / 16 * 8;
+                    u32 rV[4];
+                    ldmatrix_x4(rV, s_v + (panel * d_v + channel) * v_panel_bytes + ((chunk) ^ (((channel) >> 1) & 3)) * 16);
+        #pragma unroll
+                    for (i32 m = 0; m < m_tiles; m++) {
+                        mma_m16n8k64_nvfp4<0, 0>(rO[m][group * 4 + 0], rP[m][step], rV[0], rV[1], rP_sf[m][step], v_sf);
+                        mma_m16n8k64_nvfp4<0, 1>(rO[m][group * 4 + 1], rP[m][step], rV[2], rV[3], rP_sf[m][step], v_sf);
+                    }
+                }
+                {
+                    const i32 channel = group * 32 + 16 + lane % 8 + lane / 16 * 8;
+                    u32 rV[4];
+                    ldmatrix_x4(rV, s_v + (panel * d_v + channel) * v_panel_bytes + ((chunk) ^ (((channel) >> 1) & 3)) * 16);
+        #pragma unroll
+                    for (i32 m = 0; m < m_tiles; m++) {
+                        mma_m16n8k64_nvfp4<0, 2>(rO[m][group * 4 + 2], rP[m][step], rV[0], rV[1], rP_sf[m][step], v_sf);
+                        mma_m16n8k64_nvfp4<0, 3>(rO[m][group * 4 + 3], rP[m][step], rV[2], rV[3], rP_sf[m][step], v_sf);
+                    }
+                }
+            }
+        }
+        // row sum of the quantised P: a product with a column of ones, so that the errors of P cancel in O / sum
+        #pragma unroll
+        for (i32 m = 0; m < m_tiles; m++) {
+            float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+        #pragma unroll
+            for (i32 step = 0; step < pv_steps; step++)
+                mma_m16n8k64_nvfp4<0, 0>(sum, rP[m][step], 0x22222222u, 0x22222222u, rP_sf[m][step], 0x38383838u);
+            r_sum[m][0] += sum[0];
+            r_sum[m][1] += sum[2];
+        }
+    }
+
+    // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
+    const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
+    u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h;
+    bool bad = false;
+    #pragma unroll
+    for (i32 m = 0; m < m_tiles; m++)
+    #pragma unroll
+        for (i32 h = 0; h < 2; h++) {
+            const i32 tile_row = (warp * m_tiles + m) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
+            float sum = r_sum[m][h];
+            if (row >= args.seq_q) continue;
+            const bool seen = sum > 0.0f; // false: no key at all, O = 0 and LSE = -inf
+            const float inv = seen ? 1.0f / sum : 0.0f;
+            if (args.lse && lane % 4 == 0) {
+                float lse = seen ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
+                lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
+                ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
+            }
+            u16 *g_row = g_o + (i64)row * args.o_stride_n;
+    #pragma unroll
+            for (i32 n = 0; n < d_v / 8; n++) {
+                const i32 c = n * 8 + lane % 4 * 2;
+                float x = rO[m][n][2 * h] * inv * g_v_scale[c], y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];
+                const u32 pair = narrow2(x, y);
+                bad |= (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
+                if (args.vector_io & 8) {
+                    *(u32 *)(g_row + c) = pair;
+                } else {
+                    g_row[c] = (u16)pair;
+                    g_row[c + 1] = (u16)(pair >> 16);
+                }
+            }
+        }
+    if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
+}

@@ -1,0 +1,508 @@
+// int8_fp8_d128_attn_fwd_q128_k128_s2_w8_sm_90a_bf16_none
+// O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp8_e4m3
+//
+// spec int8_fp8_d128 (hash 0ab3bf0a09a6dd00)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
+// made by sagegen 0.1.0 from templates/attn_fwd_sm90.cu.tl
+// again: sagegen expand --spec specs/int8_fp8_d128.yaml --role attn_fwd --arch sm_90a --io bf16 --mask none --variant q128_k128_s2_w8
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef int i32;
+typedef long long i64;
+typedef signed char i8;
+
+// ---- arguments of the call: the same struct in every kernel; strides in elements, head dim contiguous -------------
+struct kernel_args {
+    u64 q; // 0: [batch][heads_q][seq_q][d_qk] bf16 or fp16, strides below; never written
+    u64 k; // 8: [batch][heads_kv][seq_k][d_qk]
+    u64 v; // 16: [batch][heads_kv][seq_k][d_v]
+    u64 o; // 24: [batch][heads_q][seq_q][d_v]
+    u64 lse; // 32: [batch][heads_q][seq_q] fp32, natural log; null: not wanted
+    u64 flags; // 40: one u32 that kernels OR overflow bits into; null: not wanted
+    u64 q_tiles; // 48: workspace: quantised Q, one image per tile
+    u64 k_tiles; // 56: workspace: quantised K, one image per tile
+    u64 v_tiles; // 64: workspace: quantised V, transposed, one image per tile of keys
+    u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
+    u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][d_v_padded], linear; O = acc * v_scale
+    u64 stats; // 88: workspace: fp32 partial sums, minima, maxima of K and V per channel
+    u64 lse_bias; // 96: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
+    u64 q_mean; // 104: workspace: fp32 [batch][heads_q][groups][d_qk_padded]
+    u64 k_centred; // 112: workspace: K - mean(K) in the io type [batch][heads_kv][keys of all tiles][d_qk_padded]
+    u64 delta_s; // 120: workspace: fp32 [batch][heads_q][chunk groups][keys of all tiles], units of the score accumulator
+    i64 q_stride_b; // 128: elements
+    i64 q_stride_h; // 136: elements
+    i64 q_stride_n; // 144: elements
+    i64 k_stride_b; // 152: elements
+    i64 k_stride_h; // 160: elements
+    i64 k_stride_n; // 168: elements
+    i64 v_stride_b; // 176: elements
+    i64 v_stride_h; // 184: elements
+    i64 v_stride_n; // 192: elements
+    i64 o_stride_b; // 200: elements
+    i64 o_stride_h; // 208: elements
+    i64 o_stride_n; // 216: elements
+    i32 batch; // 224
+    i32 heads_q; // 228
+    i32 heads_kv; // 232: divides heads_q
+    i32 seq_q; // 236: rows
+    i32 seq_k; // 240: keys
+    i32 q_tile_count; // 244: tiles of tile_q rows per head
+    i32 k_tile_count; // 248: tiles of tile_k keys per head
+    i32 splits; // 252: parts of the sequence that stats are taken over
+    i32 q_tile_first; // 256: first q tile of this launch (queries in chunks)
+    i32 q_tile_launch; // 260: q tiles of this launch, per head
+    i32 vector_io; // 264: bit 0-3: q, k, v, o are 16-byte aligned with strides of multiples of 8
+    i32 quantise_parts; // 268: bit 0-2: quantise Q, K, V in this launch
+    float sm_scale; // 272: linear
+    float reserved; // 276: zero
+};
+static_assert(sizeof(kernel_args) == 280, "kernel_args differs from runtime/kernel_args.h"); // no padding: the offsets above hold
+
+// ---- problem and tiles ---------------------------------------------------------------------------------------------
+constexpr i32 head_dim_qk = 128;              // elements of a Q or K row
+constexpr i32 head_dim_v = 128;               // elements of a V or O row
+constexpr i32 d_qk = 128;                     // head_dim_qk, padded with zeros to the depth of the MMA
+constexpr i32 d_v = 128;                      // head_dim_v, padded with zeros to the width of the MMA
+constexpr i32 tile_q = 128;                   // query rows of a block
+constexpr i32 tile_k = 128;                   // keys of a tile
+
+// ---- workspace images: a tile is stored as shared memory holds it, swizzled, so that one linear copy loads it ------
+constexpr i32 qk_row_bytes = 128;             // of a quantised Q or K row: d_qk elements, int8
+constexpr i32 qk_panel_bytes = 128;           // rows are cut into panels this wide: [panel][row][bytes]
+constexpr i32 v_row_bytes = 128;              // of a quantised, transposed V row: tile_k keys, fp8_e4m3
+constexpr i32 v_panel_bytes = 128;            // as qk_panel_bytes
+constexpr i32 q_data_bytes = tile_q * qk_row_bytes;
+constexpr i32 k_data_bytes = tile_k * qk_row_bytes;
+constexpr i32 v_data_bytes = d_v * v_row_bytes;
+constexpr i32 k_scales = 4;                   // fp32 scales behind K's data: one for the keys with the same (key % 8) / 2
+constexpr i32 q_tile_bytes = q_data_bytes;
+constexpr i32 k_tile_bytes = k_data_bytes + 4 * k_scales;
+constexpr i32 v_tile_bytes = v_data_bytes;
+static_assert(q_tile_bytes == 16384 && k_tile_bytes == 16400 && v_tile_bytes == 16384, "workspace layout");
+
+constexpr i32 warps = 8;                           // consumer warps, 16 rows each
+constexpr i32 warpgroups = warps / 4;              // consumer warpgroups, 64 rows each
+constexpr i32 threads = 128 + 32 * warps;          // warpgroup 0 is the producer
+constexpr i32 m_tiles = 1;                         // 16-row tiles of a warp
+constexpr i32 stages = 2;                          // K and V tiles in flight
+constexpr float log2_p_one = 8.80735493f;  // log2 of what p = 1 is stored as
+
+// ---- shared memory ----------------------------------------------------------------------------------------------------
+//   Q        offset      0   16384 bytes  [128][128] int8, panels of 128 bytes, swizzled
+//   K        offset  16384   34816 bytes  2 x [128][128] int8, panels of 128 bytes, swizzled; scales
+//   V        offset  51200   32768 bytes  2 x [128][128] fp8_e4m3 transposed, panels of 128 bytes, swizzled
+//   barriers offset  84992      72 bytes  mbarriers, table below
+constexpr i32 smem_q = 0;
+constexpr i32 smem_k = 16384, smem_k_stride = 17408;
+constexpr i32 smem_v = 51200, smem_v_stride = 16384;
+constexpr i32 smem_barriers = 84992;
+static_assert(smem_k >= q_tile_bytes && smem_k_stride >= k_tile_bytes && smem_v_stride >= v_tile_bytes, "regions overlap");
+static_assert(smem_barriers + (1 + 4 * stages) * 8 <= 85064, "shared memory of the launch");
+
+// ---- barriers (mbarriers, 8 bytes each) ---------------------------------------------------------------------------------
+//   q_full            producer arrives with the bytes of Q     phase 0 once
+//   k_full[slot]      producer arrives with the bytes of K     phase = pass over the slots
+//   k_empty[slot]     every consumer warp arrives: 8          K's codes and scales were read
+//   v_full, v_empty   the same for V
+
+// ---- cost of one tile of keys, per block ------------------------------------------------------------------------------
+//   QK: 2 x 4 wgmma m64n128   PV: 2 x 4 wgmma m64n128   ex2: 16384   bytes loaded: 32784
+
+// mbarriers in shared memory, PTX ISA 9.7.13.15, sm_90: init with the number of arrivals; arrive; arrive and expect bytes of bulk copies;
+// wait until the phase with this parity has ended.
+__device__ __forceinline__ void mbar_init(u32 s_bar, u32 count)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(s_bar), "r"(count) : "memory");
+}
+
+__device__ __forceinline__ void mbar_arrive(u32 s_bar)
+{
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(s_bar) : "memory");
+}
+
+__device__ __forceinline__ void mbar_expect(u32 s_bar, u32 bytes)
+{
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(s_bar), "r"(bytes) : "memory");
+}
+
+__device__ __forceinline__ void mbar_wait(u32 s_bar, u32 parity)
+{
+    asm volatile("{ .reg .pred done;\n"
+                 "wait_%=: mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+                 "@!done bra wait_%=; }" ::"r"(s_bar), "r"(parity) : "memory");
+}
+
+// Makes the init visible to the copy engine. PTX ISA 9.7.13.5.
+__device__ __forceinline__ void fence_barrier_init()
+{
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+// Registers per thread handed back (dec) or taken (inc) by a whole warpgroup. PTX ISA 9.7.19.5, sm_90a.
+template <u32 registers> __device__ __forceinline__ void setmaxnreg_dec()
+{
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
+}
+
+template <u32 registers> __device__ __forceinline__ void setmaxnreg_inc()
+{
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers));
+}
+
+// `bytes` (a multiple of 16) from global to shared memory by the bulk copy engine; completes on s_bar. PTX ISA 9.7.9.25.4.1, sm_90.
+__device__ __forceinline__ void bulk_copy(u32 s_dst, const void *g_src, u32 bytes, u32 s_bar)
+{
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(s_dst), "l"(g_src), "r"(bytes),
+                 "r"(s_bar) : "memory");
+}
+
+// Ordering of wgmma, PTX ISA 9.7.15.7, sm_90a: registers are ready (fence); close a group (commit); at most `pending` groups run on (wait).
+__device__ __forceinline__ void wgmma_fence()
+{
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
+__device__ __forceinline__ void wgmma_commit()
+{
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+template <i32 pending> __device__ __forceinline__ void wgmma_wait()
+{
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
+}
+
+// Descriptor of a K-major operand in panels of `panel_bytes` a row, swizzled by as much; 8 rows apart: 8 * panel_bytes.
+// Bits 0-13 address / 16, 32-45 stride / 16, 62-63 swizzle (1: 128, 2: 64, 3: 32 bytes). PTX ISA 9.7.15.5.1.
+template <i32 panel_bytes> __device__ __forceinline__ u64 wgmma_descriptor(u32 s_address)
+{
+    constexpr u64 swizzle = panel_bytes == 128 ? 1 : panel_bytes == 64 ? 2 : 3;
+    return (u64)(s_address >> 4 & 0x3fff) | (u64)1 << 16 | (u64)(8 * panel_bytes >> 4) << 32 | swizzle << 62;
+}
+
+// D (64x128, lane l: rows l/4, l/4+8 of the warp's 16; columns 8n + 2(l%4) + {0,1}) = A B + (accumulate ? D : 0), asynchronous.
+// A 64x32 and B 32x128 K-major in shared memory. PTX ISA 9.7.15.5, sm_90a.
+__device__ __forceinline__ void wgmma_qk(i32 (&d)[16][4], u64 a, u64 b, bool accumulate)
+{
+    asm volatile(
+        "{ .reg .pred p;\n"
+        "setp.ne.b32 p, %66, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+        "%64, %65, p; }"
+        : "+r"(d[0][0]), "+r"(d[0][1]), "+r"(d[0][2]), "+r"(d[0][3]),
+          "+r"(d[1][0]), "+r"(d[1][1]), "+r"(d[1][2]), "+r"(d[1][3]),
+          "+r"(d[2][0]), "+r"(d[2][1]), "+r"(d[2][2]), "+r"(d[2][3]),
+          "+r"(d[3][0]), "+r"(d[3][1]), "+r"(d[3][2]), "+r"(d[3][3]),
+          "+r"(d[4][0]), "+r"(d[4][1]), "+r"(d[4][2]), "+r"(d[4][3]),
+          "+r"(d[5][0]), "+r"(d[5][1]), "+r"(d[5][2]), "+r"(d[5][3]),
+          "+r"(d[6][0]), "+r"(d[6][1]), "+r"(d[6][2]), "+r"(d[6][3]),
+          "+r"(d[7][0]), "+r"(d[7][1]), "+r"(d[7][2]), "+r"(d[7][3]),
+          "+r"(d[8][0]), "+r"(d[8][1]), "+r"(d[8][2]), "+r"(d[8][3]),
+          "+r"(d[9][0]), "+r"(d[9][1]), "+r"(d[9][2]), "+r"(d[9][3]),
+          "+r"(d[10][0]), "+r"(d[10][1]), "+r"(d[10][2]), "+r"(d[10][3]),
+          "+r"(d[11][0]), "+r"(d[11][1]), "+r"(d[11][2]), "+r"(d[11][3]),
+          "+r"(d[12][0]), "+r"(d[12][1]), "+r"(d[12][2]), "+r"(d[12][3]),
+          "+r"(d[13][0]), "+r"(d[13][1]), "+r"(d[13][2]), "+r"(d[13][3]),
+          "+r"(d[14][0]), "+r"(d[14][1]), "+r"(d[14][2]), "+r"(d[14][3]),
+          "+r"(d[15][0]), "+r"(d[15][1]), "+r"(d[15][2]), "+r"(d[15][3])
+        : "l"(a), "l"(b), "r"((i32)accumulate));
+}
+
+// 2^x, relative error 2^-22, ex2(-inf) = +0. PTX ISA 9.7.3.20, sm_50.
+__device__ __forceinline__ float ex2(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+// Four fp32 to packed e4m3, a in bits 0-7, round to nearest even, saturating at 448. PTX ISA 9.7.9.21, sm_89.
+__device__ __forceinline__ u32 pack_e4m3x4(float a, float b, float c, float d)
+{
+    u32 r;
+    asm("{ .reg .b16 lo, hi;\n"
+        "cvt.rn.satfinite.e4m3x2.f32 lo, %2, %1;\n"
+        "cvt.rn.satfinite.e4m3x2.f32 hi, %4, %3;\n"
+        "mov.b32 %0, {lo, hi}; }"
+        : "=r"(r) : "f"(a), "f"(b), "f"(c), "f"(d));
+    return r;
+}
+
+// D (64x128, lane l: rows l/4, l/4+8 of the warp's 16; columns 8n + 2(l%4) + {0,1}) = A B + (accumulate ? D : 0), asynchronous.
+// A 64x32 from registers (rows l/4, l/4+8; bytes 4(l%4)..+3 and +16), B 32x128 K-major in shared memory. PTX ISA 9.7.15.5, sm_90a.
+__device__ __forceinline__ void wgmma_pv(float (&d)[16][4], const u32 (&a)[4], u64 b, bool accumulate)
+{
+    asm volatile(
+        "{ .reg .pred p;\n"
+        "setp.ne.b32 p, %69, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+        "{%64, %65, %66, %67}, %68, p, 1, 1; }"
+        : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]),
+          "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]),
+          "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]),
+          "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]),
+          "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]),
+          "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]),
+          "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]),
+          "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3]),
+          "+f"(d[8][0]), "+f"(d[8][1]), "+f"(d[8][2]), "+f"(d[8][3]),
+          "+f"(d[9][0]), "+f"(d[9][1]), "+f"(d[9][2]), "+f"(d[9][3]),
+          "+f"(d[10][0]), "+f"(d[10][1]), "+f"(d[10][2]), "+f"(d[10][3]),
+          "+f"(d[11][0]), "+f"(d[11][1]), "+f"(d[11][2]), "+f"(d[11][3]),
+          "+f"(d[12][0]), "+f"(d[12][1]), "+f"(d[12][2]), "+f"(d[12][3]),
+          "+f"(d[13][0]), "+f"(d[13][1]), "+f"(d[13][2]), "+f"(d[13][3]),
+          "+f"(d[14][0]), "+f"(d[14][1]), "+f"(d[14][2]), "+f"(d[14][3]),
+          "+f"(d[15][0]), "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((i32)accumulate));
+}
+
+// log2(x), absolute error 2^-22. PTX ISA 9.7.3.19, sm_50.
+__device__ __forceinline__ float lg2(float x)
+{
+    float y;
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+// lo in bits 0-15, hi in bits 16-31, as bf16. PTX ISA 9.7.9.21, sm_80.
+__device__ __forceinline__ u32 narrow2(float lo, float hi)
+{
+    u32 r;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+    return r;
+}
+// grid: batch * heads_q * q_tile_launch   O rows past seq_q are not written   LSE: natural log
+extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_q128_k128_s2_w8_sm_90a_bf16_none(const __grid_constant__ kernel_args args)
+{
+    extern __shared__ __align__(1024) u8 smem[];
+    const float minus_inf = __int_as_float(0xff800000);
+    const u32 s_base = (u32)__cvta_generic_to_shared(smem);
+    const i32 tid = threadIdx.x, lane = tid % 32;
+    const u32 q_full = s_base + smem_barriers;
+    const u32 k_full = q_full + 8, k_empty = k_full + 8 * stages, v_full = k_empty + 8 * stages, v_empty = v_full + 8 * stages;
+
+    // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
+    // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
+    //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
+    const i32 q_tile = args.q_tile_first + (i32)blockIdx.x % args.q_tile_launch;
+    const i32 head = (i32)blockIdx.x / args.q_tile_launch; // batch * heads_q + query head
+    const i32 batch = head / args.heads_q, q_head = head % args.heads_q;
+    const i32 kv_index = batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
+    const i32 row_first = q_tile * tile_q;
+    const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
+    const i32 tiles_full = args.seq_k / tile_k;
+
+    // ---- stage 2/7: barriers ------------------------------------------------------------------------------------------------
+    if (tid == 0) {
+        mbar_init(q_full, 1);
+    #pragma unroll
+        for (i32 slot = 0; slot < stages; slot++) {
+            mbar_init(k_full + 8 * slot, 1);
+            mbar_init(k_empty + 8 * slot, warps);
+            mbar_init(v_full + 8 * slot, 1);
+            mbar_init(v_empty + 8 * slot, warps);
+        }
+        fence_barrier_init();
+    }
+    __syncthreads();
+
+    if (tid < 128) {
+        // ---- producer: a tile is one linear copy, since the workspace holds it as shared memory does ------------------------------
+        setmaxnreg_dec<24>();
+        if (tid == 0) {
+            const u8 *g_q = (const u8 *)args.q_tiles + ((i64)head * args.q_tile_count + q_tile) * q_tile_bytes;
+            const u8 *g_k = (const u8 *)args.k_tiles + (i64)kv_index * args.k_tile_count * k_tile_bytes;
+            const u8 *g_v = (const u8 *)args.v_tiles + (i64)kv_index * args.k_tile_count * v_tile_bytes;
+            mbar_expect(q_full, q_tile_bytes);
+            bulk_copy(s_base + smem_q, g_q, q_tile_bytes, q_full);
+        #pragma unroll 1
+            for (i32 j = 0; j < tiles; j++) {
+                const i32 slot = j % stages;
+                const u32 free_phase = (j / stages & 1) ^ 1; // the first pass over the slots does not wait
+                mbar_wait(k_empty + 8 * slot, free_phase);
+                mbar_expect(k_full + 8 * slot, k_tile_bytes);
+                bulk_copy(s_base + smem_k + slot * smem_k_stride, g_k + (i64)j * k_tile_bytes, k_tile_bytes, k_full + 8 * slot);
+                mbar_wait(v_empty + 8 * slot, free_phase);
+                mbar_expect(v_full + 8 * slot, v_tile_bytes);
+                bulk_copy(s_base + smem_v + slot * smem_v_stride, g_v + (i64)j * v_tile_bytes, v_tile_bytes, v_full + 8 * slot);
+            }
+        }
+        return;
+    }
+
+    setmaxnreg_inc<240>();
+    const i32 warp = tid / 32 - 4; // consumer warp: rows 16 warp ... 16 warp + 15
+    // ---- running state: lane l holds rows l/4, l/4+8 of each 16; columns 8n + 2(l%4) + {0,1} --------------------------------
+    float rO[m_tiles][d_v / 8][4];
+    float r_max[m_tiles][2], r_sum[m_tiles][2]; // maximum in log2 units; sum of P in units of 2^log2_p_one
+    #pragma unroll
+    for (i32 m = 0; m < m_tiles; m++) {
+        r_max[m][0] = r_max[m][1] = minus_inf;
+        r_sum[m][0] = r_sum[m][1] = 0.0f;
+    #pragma unroll
+        for (i32 n = 0; n < d_v / 8; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
+    }
+    // ---- Q: scales into registers; its codes stay in shared memory ---------------------------------------------------------
+    // out: r_q_scale[1][2], log2 units per score (per_thread); desc_q: the warpgroup's 64 rows of panel 0
+    float r_q_scale[m_tiles][2];
+    {
+        const float *g_scale = (const float *)args.q_scale + ((i64)head * args.q_tile_count + q_tile) * tile_q + warp * 16;
+        r_q_scale[0][0] = g_scale[lane / 4];
+        r_q_scale[0][1] = g_scale[lane / 4 + 8];
+    }
+    const u64 desc_q = wgmma_descriptor<qk_panel_bytes>(s_base + smem_q + warp / 4 * 64 * qk_panel_bytes);
+    mbar_wait(q_full, 0);
+
+    // ---- main loop over tiles of keys ---------------------------------------------------------------------------------
+#pragma unroll 1
+    for (i32 j = 0; j < tiles; j++) {
+        const i32 slot = j % stages;
+        const u32 phase = j / stages & 1;
+        // ---- stage 4/7: qk_gemm -------------------------------------------------------------------------------------------------
+        // in : desc_q [64][d_qk] int8, K tile [panel][tile_k][128 bytes] in slot `slot`, both swizzled
+        // out: rS int32: rows l/4, l/4+8 of the warp's 16; keys 8n + 2(l%4) + {0,1}
+        i32 rS[m_tiles][tile_k / 8][4];
+        const u64 desc_k = wgmma_descriptor<qk_panel_bytes>(s_base + smem_k + slot * smem_k_stride);
+        const u8 *k_tail = smem + smem_k + slot * smem_k_stride + k_data_bytes; // scales behind K's codes
+        mbar_wait(k_full + 8 * slot, phase);
+        wgmma_fence();
+        wgmma_qk(rS[0], desc_q + 0, desc_k + 0, false); // step 0: panel 0
+        wgmma_qk(rS[0], desc_q + 2, desc_k + 2, true); // step 1: panel 0
+        wgmma_qk(rS[0], desc_q + 4, desc_k + 4, true); // step 2: panel 0
+        wgmma_qk(rS[0], desc_q + 6, desc_k + 6, true); // step 3: panel 0
+        wgmma_commit();
+        wgmma_wait<0>();
+
+        // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
+        // out: rF fp32 scores in code units; r_k_scale: what K's codes are worth
+        float rF[m_tiles][tile_k / 8][4];
+        const float r_k_scale = ((const float *)(k_tail))[lane % 4];
+        #pragma unroll
+        for (i32 m = 0; m < m_tiles; m++)
+        #pragma unroll
+            for (i32 n = 0; n < tile_k / 8; n++)
+        #pragma unroll
+                for (i32 e = 0; e < 4; e++)
+                    rF[m][n][e] = (float)rS[m][n][e];
+        if (j >= tiles_full) { // only the last tiles
+        #pragma unroll
+            for (i32 m = 0; m < m_tiles; m++)
+        #pragma unroll
+                for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
+                    const i32 last = args.seq_k - 1 - j * tile_k - lane % 4 * 2; // of the keys this lane's columns may see
+        #pragma unroll
+                    for (i32 n = 0; n < tile_k / 8; n++)
+        #pragma unroll
+                        for (i32 e = 0; e < 2; e++)
+                            if (n * 8 + e > last) rF[m][n][2 * h + e] = minus_inf;
+                }
+        }
+        __syncwarp();
+        if (lane == 0) mbar_arrive(k_empty + 8 * slot); // codes and scales are in registers
+
+        // ---- stage 6/7: softmax -------------------------------------------------------------------------------------------------------
+        // in : rF, r_q_scale, r_k_scale      out: rP packed fp8_e4m3, A fragment of PV: rows l/4, l/4+8, keys as the scores are held
+        constexpr i32 pv_steps = v_row_bytes / 32; // MMA steps along the keys
+        u32 rP[m_tiles][pv_steps][4];
+        #pragma unroll
+        for (i32 m = 0; m < m_tiles; m++) {
+            float scale[2], shift[2]; // x = score * scale + shift is log2 P, p = 1 at log2_p_one
+        #pragma unroll
+            for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
+                scale[h] = fmaxf(r_q_scale[m][h] * r_k_scale, 1e-36f); // never 0: -inf times 0 is no number
+                float top = minus_inf;
+        #pragma unroll
+                for (i32 n = 0; n < tile_k / 8; n++) top = fmaxf(top, fmaxf(rF[m][n][2 * h], rF[m][n][2 * h + 1]));
+                top *= scale[h];
+                top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
+                top = fmaxf(top, __shfl_xor_sync(~0u, top, 2)); // the quad holds the row
+                const float max_new = fmaxf(r_max[m][h], top);
+                const float max_safe = max_new == minus_inf ? 0.0f : max_new; // a row that has seen no key yet
+                const float shrink = ex2(r_max[m][h] - max_safe);
+                r_max[m][h] = max_new;
+                shift[h] = log2_p_one - max_safe;
+                r_sum[m][h] *= shrink;
+        #pragma unroll
+                for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
+        #pragma unroll
+                for (i32 n = 0; n < tile_k / 8; n++) {
+                    rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * scale[h] + shift[h]);
+                    rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * scale[h] + shift[h]);
+                    r_sum[m][h] += rF[m][n][2 * h] + rF[m][n][2 * h + 1]; // this lane's keys; the quad joins at the end
+                }
+            }
+        #pragma unroll
+            for (i32 step = 0; step < pv_steps; step++)
+        #pragma unroll
+                for (i32 r = 0; r < 4; r++) { // register r: rows l/4 + 8 (r % 2), second half of the step's keys for r >= 2
+                    const i32 n = step * 4 + r / 2 * 2, e = r % 2 * 2;
+                    rP[m][step][r] = pack_e4m3x4(rF[m][n][e], rF[m][n][e + 1], rF[m][n + 1][e], rF[m][n + 1][e + 1]);
+                }
+        }
+
+        // ---- stage 7/7: pv_gemm ---------------------------------------------------------------------------------------------------
+        // in : rP, V tile [panel][d_v][128 bytes] fp8_e4m3, transposed, swizzled, in slot `slot`      out: rO
+        const u64 desc_v = wgmma_descriptor<v_panel_bytes>(s_base + smem_v + slot * smem_v_stride);
+        float acc[d_v / 8][4]; // fresh each tile: the tensor core's own sum has 13 mantissa bits
+        mbar_wait(v_full + 8 * slot, phase);
+        wgmma_fence();
+        wgmma_pv(acc, rP[0][0], desc_v + 0, false); // keys 0...
+        wgmma_pv(acc, rP[0][1], desc_v + 2, true); // keys 32...
+        wgmma_pv(acc, rP[0][2], desc_v + 4, true); // keys 64...
+        wgmma_pv(acc, rP[0][3], desc_v + 6, true); // keys 96...
+        wgmma_commit();
+        wgmma_wait<0>();
+        if (lane == 0) mbar_arrive(v_empty + 8 * slot);
+        #pragma unroll
+        for (i32 n = 0; n < d_v / 8; n++)
+        #pragma unroll
+            for (i32 e = 0; e < 4; e++) rO[0][n][e] += acc[n][e];
+    }
+
+    // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
+    const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
+    u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h;
+    bool bad = false;
+    #pragma unroll
+    for (i32 m = 0; m < m_tiles; m++)
+    #pragma unroll
+        for (i32 h = 0; h < 2; h++) {
+            const i32 tile_row = (warp) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
+            float sum = r_sum[m][h];
+            sum += __shfl_xor_sync(~0u, sum, 1);
+            sum += __shfl_xor_sync(~0u, sum, 2); // each lane summed its own keys
+            if (row >= args.seq_q) continue;
+            const bool seen = sum > 0.0f; // false: no key at all, O = 0 and LSE = -inf
+            const float inv = seen ? 1.0f / sum : 0.0f;
+            if (args.lse && lane % 4 == 0) {
+                float lse = seen ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
+                lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
+                ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
+            }
+            u16 *g_row = g_o + (i64)row * args.o_stride_n;
+    #pragma unroll
+            for (i32 n = 0; n < d_v / 8; n++) {
+                const i32 c = n * 8 + lane % 4 * 2;
+                float x = rO[m][n][2 * h] * inv * g_v_scale[c], y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];
+                const u32 pair = narrow2(x, y);
+                bad |= (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
+                if (args.vector_io & 8) {
+                    *(u32 *)(g_row + c) = pair;
+                } else {
+                    g_row[c] = (u16)pair;
+                    g_row[c + 1] = (u16)(pair >> 16);
+                }
+            }
+        }
+    if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
+}
