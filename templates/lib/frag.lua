@@ -17,21 +17,21 @@ function M.per_lane(format)
     return table_of[format]
 end
 
--- C expression for the key of position `k` (an expression, 0 <= k < 32 for 4 bits, < 16 for 8 bits); 16-bit elements need none.
-function M.key_expression(format, k)
+-- C expression for the key, in its tile, of position `p` (an expression) of the P fragment; 16-bit elements keep their order.
+function M.key_expression(format, p)
     local forms = {
-        fp16 = "(%s)",
-        fp8_e4m3 = "(8 * (((%s) & 3) >> 1) + 2 * ((%s) >> 2) + ((%s) & 1))",
-        nvfp4 = "(8 * (((%s) & 7) >> 1) + 2 * ((%s) >> 3) + ((%s) & 1))",
-        mxfp4 = "(8 * (((%s) & 7) >> 1) + 2 * ((%s) >> 3) + ((%s) & 1))",
+        fp16 = "P",
+        fp8_e4m3 = "P / 16 * 16 + 8 * (P % 4 / 2) + 2 * (P % 16 / 4) + P % 2",
+        nvfp4 = "P / 32 * 32 + 8 * (P % 8 / 2) + 2 * (P % 32 / 8) + P % 2",
+        mxfp4 = "P / 32 * 32 + 8 * (P % 8 / 2) + 2 * (P % 32 / 8) + P % 2",
     }
-    return string.format(forms[format], k, k, k)
+    return (string.gsub(forms[format], "P", p))
 end
 
 -- C expression for the 16-byte chunk where chunk `c` of row `r` of a panel sits: the 128-, 64- and 32-byte swizzle modes of TMA and
 -- wgmma, which also keep ldmatrix free of bank conflicts.
 function M.swizzle(panel_bytes, row, chunk)
-    local forms = { [128] = "((%s) ^ ((%s) & 7))", [64] = "((%s) ^ (((%s) >> 1) & 3))", [32] = "((%s) ^ (((%s) >> 2) & 1))" }
+    local forms = { [128] = "(%s ^ %s %% 8)", [64] = "(%s ^ %s / 2 %% 4)", [32] = "(%s ^ %s / 4 %% 2)" }
     return string.format(forms[panel_bytes], chunk, row)
 end
 
