@@ -316,6 +316,7 @@ static void args_fill(const sage_attention_plan *plan, const sage_attention_args
                       const struct tensor_view view[4], const struct workspace_layout *layout,
                       struct sage_kernel_args *args) {
     args_fill_workspace(args, given->workspace, layout);
+    if ((plan->desc.flags & SAGE_FLAG_LSE) == 0) args->lse_bias = 0; // spares the quantiser the product with mean(K)
     ARGS_FILL_TENSOR(args, q, &view[0]);
     ARGS_FILL_TENSOR(args, k, &view[1]);
     ARGS_FILL_TENSOR(args, v, &view[2]);
