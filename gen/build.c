@@ -7,6 +7,7 @@
 #include "context.h"
 #include "kernel_args.h"
 #include "kernel_meta.h"
+#include "source_hash.h"
 #include "version.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -26,12 +27,12 @@ static double now_ms(void) {
 
 /* -- Request index ------------------------------------------------------ */
 
-// Everything that decides the emitted text and its cubin: the templates, and every number they see. The plan is
-// computed afresh for each run, so that a change of plan.c needs no new version to be noticed.
+// Everything that decides the emitted text and its cubin: the templates, every number they see, and the generator's own
+// sources, so that no change needs a new version to be noticed.
 static void request_hash(const struct build_setup *setup, const struct plan *plan, char out[KEY_BYTES]) {
     struct buf text = {0};
-    buf_printf(&text, "sagegen %s meta %d bundle %016" PRIx64 " nvrtc %s spec %016" PRIx64 "\n", SAGEGEN_VERSION,
-               SAGE_META_VERSION, setup->bundle_hash, setup->nvrtc_identity, plan->spec->hash);
+    buf_printf(&text, "sagegen %s " SAGEGEN_SOURCE_HASH " meta %d bundle %016" PRIx64 " nvrtc %s spec %016" PRIx64 "\n",
+               SAGEGEN_VERSION, SAGE_META_VERSION, setup->bundle_hash, setup->nvrtc_identity, plan->spec->hash);
 #define HASH_INT(name, help)  buf_printf(&text, #name " %d\n", plan->name);
 #define HASH_REAL(name, help) buf_printf(&text, #name " %a\n", plan->name);
 #define HASH_TEXT(name, help) buf_printf(&text, #name " %s\n", plan->name);

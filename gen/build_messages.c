@@ -84,6 +84,17 @@ static void report(struct diag *d, const struct linemap *map, const char *templa
     buf_free(&shown);
 }
 
+// The lines that belong to no front-end message, such as those of ptxas.
+static void put_other_lines(const char *log, const char *name, struct buf *out) {
+    buf_puts(out, "");
+    for (const char *p = log; *p;) {
+        struct message m;
+        const char *line = p;
+        if (take_message(&p, name, &m) || *line == '\n' || strncmp(line, "Remark:", 7) == 0) continue;
+        buf_append(out, line, (size_t)(p - line));
+    }
+}
+
 void build_report_log(struct diag *d, const struct linemap *map, const char *template_dir, const char *name,
                       const char *entry, const char *log) {
     int errors = 0;
@@ -96,9 +107,8 @@ void build_report_log(struct diag *d, const struct linemap *map, const char *tem
         errors++;
     }
     if (errors > 0) return;
-    struct buf rewritten = {0};
-    buf_puts(&rewritten, "");
-    linemap_rewrite_log(map, name, log, &rewritten);
-    diag_error(d, (struct diag_loc){.file = NULL}, "%s does not compile:\n%s", entry, rewritten.data);
-    buf_free(&rewritten);
+    struct buf other = {0};
+    put_other_lines(log, name, &other);
+    diag_error(d, (struct diag_loc){.file = NULL}, "%s does not compile:\n%s", entry, other.len ? other.data : log);
+    buf_free(&other);
 }

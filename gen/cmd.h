@@ -92,6 +92,7 @@ bool cmd_print(const struct buf *text);
 struct cmd_select {
     struct spec_int_list target, io, mask, role; /* of the enums of those names */
     int native_sm;                               /* not 0: the one of each spec's targets that suits this GPU best */
+    bool no_gpu;                                 /* `native` asked for in vain: a failure, not bad input */
     const char *variant;                         /* NULL: the default of each target */
     bool all_variants;
 };

@@ -88,7 +88,11 @@ bool cmd_build_options(struct cmd_build *b, int argc, char **argv) {
     int option;
     while ((option = cmd_next(&args)) != CMD_END) {
         if (option == CMD_STOP) b->status = args.status;
-        if (option == CMD_STOP || !take_option(b, option, args.value)) return false;
+        if (option == CMD_STOP) return false;
+        if (!take_option(b, option, args.value)) {
+            if (b->select.no_gpu) b->status = CMD_FAILED;
+            return false;
+        }
     }
     return check_options(b);
 }
@@ -147,10 +151,30 @@ static bool show_progress(void *user, const struct build_job *job, int done, int
     return !interrupted;
 }
 
+// Whether an earlier kernel failed with the same first line: one fault of a template shows in many kernels.
+static bool is_repeated(const struct cmd_jobs *jobs, int index) {
+    const struct buf *own = &jobs->item[index].messages;
+    size_t line = strcspn(own->data, "\n");
+    for (int i = 0; i < index; i++) {
+        const struct buf *other = &jobs->item[i].messages;
+        if (other->len > line && strcspn(other->data, "\n") == line && memcmp(own->data, other->data, line) == 0)
+            return true;
+    }
+    return false;
+}
+
 // In the order of the jobs, whatever order they ended in.
 static void print_messages(const struct cmd_jobs *jobs) {
-    for (int i = 0; i < jobs->count; i++)
-        if (jobs->item[i].messages.len) fwrite(jobs->item[i].messages.data, 1, jobs->item[i].messages.len, stderr);
+    int repeated = 0;
+    for (int i = 0; i < jobs->count; i++) {
+        const struct buf *messages = &jobs->item[i].messages;
+        if (messages->len == 0) continue;
+        if (is_repeated(jobs, i))
+            repeated++;
+        else
+            fwrite(messages->data, 1, messages->len, stderr);
+    }
+    if (repeated) fprintf(stderr, "sagegen: note: the same in %d more kernel%s\n", repeated, repeated == 1 ? "" : "s");
 }
 
 static int count_done(const struct cmd_jobs *jobs) {

@@ -203,6 +203,16 @@ static void print_nvrtc(const json_t *nvrtc, struct buf *out) {
         buf_printf(out, "           not %s: %s\n", text_of(candidate, "path"), text_of(candidate, "reason"));
 }
 
+static void put_verdict(const json_t *root, struct buf *out) {
+    if (is_true(root, "can_compile"))
+        buf_printf(out, "verdict    kernels can be compiled here%s\n",
+                   json_array_size(json_object_get(root, "gpus")) ? ", and run" : "; there is no GPU to run them on");
+    else if (is_true(json_object_get(root, "nvrtc"), "found"))
+        buf_printf(out, "verdict    kernels cannot be compiled here: %s\n", text_of(root, "compile_error"));
+    else
+        buf_puts(out, "verdict    kernels cannot be compiled here: there is no NVRTC\n");
+}
+
 static void print_text(const json_t *root, struct buf *out) {
     const json_t *cache = json_object_get(root, "cache"), *templates = json_object_get(root, "templates"), *remedy;
     size_t i;
@@ -213,11 +223,7 @@ static void print_text(const json_t *root, struct buf *out) {
     buf_printf(out, "cache      %s%s%s%s", text_of(cache, "path"), text_of(cache, "mode")[0] ? ", mode " : "",
                text_of(cache, "mode"), is_true(cache, "memory_only") ? ", memory only" : "");
     buf_printf(out, "%s%s\n", text_of(cache, "reason")[0] ? ": " : "", text_of(cache, "reason"));
-    buf_printf(out, "verdict    %s%s\n",
-               is_true(root, "can_compile") ? "kernels can be compiled here" : "kernels cannot be compiled here: ",
-               is_true(root, "can_compile")
-                   ? json_array_size(json_object_get(root, "gpus")) ? ", and run" : "; there is no GPU to run them on"
-                   : text_of(root, "compile_error"));
+    put_verdict(root, out);
     json_array_foreach(json_object_get(root, "remedies"), i, remedy)
         buf_printf(out, "remedy     %s\n", json_string_value(remedy));
 }

@@ -77,6 +77,7 @@ static bool add_words(struct spec_int_list *list, const struct vocabulary *v, co
 
 static bool select_native(struct cmd_select *select) {
     sage_context *context = cmd_context(0);
+    select->no_gpu = !context;
     if (!context) return false;
     select->native_sm = sage_context_sm(context);
     sage_context_destroy(context);

@@ -154,7 +154,7 @@ int cmd_list(int argc, char **argv) {
         if (found == LIST_ARCH) ok = cmd_select_arch(&select, args.value);
         if (found == LIST_JSON) json = true;
     }
-    int status = ok && found == CMD_STOP ? args.status : CMD_BAD_INPUT;
+    int status = ok && found == CMD_STOP ? args.status : select.no_gpu ? CMD_FAILED : CMD_BAD_INPUT;
     if (ok && found == CMD_END && specs.count == 0) cmd_bad_input("no spec given; see sagegen list --help");
     if (ok && found == CMD_END && specs.count && specs.diag.errors == 0)
         status = list_print(&specs, &select, json) ? CMD_DONE : CMD_FAILED;
@@ -259,7 +259,7 @@ int cmd_expand(int argc, char **argv) {
     bool ok = true;
     int found;
     while (ok && (found = cmd_next(&args)) != CMD_END && found != CMD_STOP) ok = expand_option(&e, found, args.value);
-    int status = ok && found == CMD_STOP ? args.status : CMD_BAD_INPUT;
+    int status = ok && found == CMD_STOP ? args.status : e.select.no_gpu ? CMD_FAILED : CMD_BAD_INPUT;
     if (ok && found == CMD_END && e.specs.count != 1) cmd_bad_input("expand takes one spec; see sagegen expand --help");
     if (ok && found == CMD_END && e.specs.count == 1 && e.specs.diag.errors == 0) status = expand_first(&e);
     cmd_specs_free(&e.specs);

@@ -66,10 +66,11 @@ static bool looks_like_spec(const char *word) {
 }
 
 int main(int argc, char **argv) {
-    const char *word = argc > 1 ? argv[1] : "--help";
+    if (argc < 2) return cmd_bad_input("nothing to do; try sagegen --spec fp4_d128, or sagegen --help");
+    const char *word = argv[1];
     if (is_word(word, "--help", "-h") || is_word(word, "help", "help")) {
         print_help();
-        return argc > 1 ? CMD_DONE : CMD_BAD_INPUT;
+        return CMD_DONE;
     }
     if (strcmp(word, "--version") == 0) {
         printf("sagegen %s\n", SAGEGEN_VERSION);

@@ -215,6 +215,13 @@ static void read_root(struct spec_reader *r, const struct yaml_tree *root) {
     spec_check(r);
 }
 
+static void rehash(struct spec *spec) {
+    struct buf canonical = {0};
+    spec_canonical(spec, &canonical);
+    spec->hash = XXH3_64bits(canonical.data, canonical.len);
+    buf_free(&canonical);
+}
+
 bool spec_parse(struct spec *out, const char *file, const char *text, size_t len, struct diag *d) {
     if (!text) text = "";
     int errors_before = d->errors;
@@ -228,11 +235,23 @@ bool spec_parse(struct spec *out, const char *file, const char *text, size_t len
         spec_free(out);
         return false;
     }
-    struct buf canonical = {0};
-    spec_canonical(out, &canonical);
-    out->hash = XXH3_64bits(canonical.data, canonical.len);
-    buf_free(&canonical);
+    rehash(out);
     return true;
+}
+
+void spec_derive(struct spec *spec, const char *name, int head_dim_qk, int head_dim_v, bool safe) {
+    assert(strlen(name) <= SPEC_NAME_MAX);
+    memmove(spec->name, name, strlen(name) + 1); // name may be the spec's own
+    spec->head_dim_qk = head_dim_qk;
+    spec->head_dim_v = head_dim_v;
+    if (safe) {
+        spec->safe = true;
+        spec->accumulate_in = SPEC_ACCUMULATOR_FP32;
+        spec->flush_tiles = 1;
+        spec->row_sum = SPEC_ROW_SUM_EXACT;
+        spec->lazy_rescale_log2 = 0;
+    }
+    rehash(spec);
 }
 
 void spec_free(struct spec *spec) {

@@ -88,6 +88,9 @@ bool spec_parse(struct spec *out, const char *file, const char *text, size_t len
 // Reads the file (at most 1 MiB) and parses it; *text_out (owned by the caller, free()) must outlive d's use of the file.
 bool spec_load(struct spec *out, const char *file, char **text_out, struct diag *d);
 void spec_free(struct spec *spec);
+// Turns a spec into another one: new name (at most SPEC_NAME_MAX bytes) and head dims; safe: also into the safe mode, with
+// what contradicts it reset. Recomputes the hash. The other fields, and their positions, stay.
+void spec_derive(struct spec *spec, const char *name, int head_dim_qk, int head_dim_v, bool safe);
 
 // Where `path` ("qk.format", or a list's item "targets[0]") was set; if it was defaulted, the place of its nearest
 // enclosing key, else the first line.
