@@ -361,6 +361,7 @@ static void assemble(struct expander *x, struct expansion *out) {
         if (i > 0 && blank.line < 0) blank = (struct sink_line){.file = NO_FILE};
         append_lines(x, &x->finished[i]->sink, 0, x->finished[i]->sink.count, out, &blank);
     }
+    if (x->finished_count > 0 && blank.line < 0) blank = (struct sink_line){.file = NO_FILE};
     append_lines(x, &x->main, at, x->main.count, out, &blank);
     buf_puts(&out->text, "");
 }
