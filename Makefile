@@ -41,7 +41,8 @@ install_packages() {
     { $$as_root apt-get -q -o DPkg::Lock::Timeout=300 update && $$as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$$@"; } > "$$log" 2>&1 \
         || { cat "$$log"; rm -f "$$log"; fail "apt-get could not install $$*"; }
-    sed -n 's/^Setting up \(.*\) \.\.\.$$/   \1/p' "$$log"
+    sed -n 's/^Setting up \([^: ]*\).*/\1/p' "$$log" | sort | tr '\n' ' ' | fold -s -w 120 | sed 's/^/   /'
+    echo
     rm -f "$$log"
 }
 endef
@@ -66,7 +67,9 @@ packages:
 build: packages
 	@$(FUNCTIONS)
 	say "building into $$BUILD/ (Release)"
-	cmake -S . -B "$$BUILD" -G Ninja -DCMAKE_BUILD_TYPE=Release --log-level=WARNING $(CMAKE_OPTIONS)
+	if [ ! -f "$$BUILD/build.ninja" ] || [ "$(CMAKE_OPTIONS)" ]; then
+	    cmake -S . -B "$$BUILD" -G Ninja -DCMAKE_BUILD_TYPE=Release $(CMAKE_OPTIONS) > /dev/null
+	fi
 	cmake --build "$$BUILD" -- --quiet
 
 # The search for NVRTC is the library's own: `sagegen doctor` compiles an empty kernel with what it found.
@@ -117,7 +120,8 @@ test: nvrtc
 	say "tests: cpu, compile, gpu"
 	ctest --test-dir "$$BUILD" -LE long --output-on-failure --no-tests=error -j "$$(nproc)"
 	say "building into $$BUILD-asan/ (AddressSanitizer, UndefinedBehaviorSanitizer)"
-	cmake -S . -B "$$BUILD-asan" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1 -g" -DSAGE_SANITIZE=ON -DSAGE_WERROR=OFF --log-level=WARNING $(CMAKE_OPTIONS)
+	cmake -S . -B "$$BUILD-asan" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1 -g" -DSAGE_SANITIZE=ON -DSAGE_WERROR=OFF \
+	    $(CMAKE_OPTIONS) > /dev/null
 	cmake --build "$$BUILD-asan" -- --quiet
 	say "tests: cpu, with the sanitizers"
 	ctest --test-dir "$$BUILD-asan" -L cpu --output-on-failure --no-tests=error -j "$$(nproc)"
