@@ -1,0 +1,352 @@
+// Tests of the program as a user meets it: exit statuses, messages, JSON, files. Runs the built sagegen in a temporary
+// directory with a cache of its own. The parts that compile skip themselves where there is no NVRTC.
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime_fixture.h"
+
+#include <jansson.h>
+#include <sys/wait.h>
+
+/* -- Running ------------------------------------------------------------------ */
+
+struct cli {
+    char dir[64];
+    char out[1 << 16], err[1 << 16];
+    int status;
+};
+
+static struct cli cli; // one process, one test at a time
+
+static void read_text(const char *name, char *out, size_t size) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", cli.dir, name);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    out[fread(out, 1, size - 1, file)] = '\0';
+    fclose(file);
+}
+
+static void write_text(const char *name, const char *text) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", cli.dir, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void run(const char *words) {
+    char command[1024];
+    snprintf(command, sizeof command, "cd %s && %s %s >out 2>err </dev/null", cli.dir, SAGEGEN_PATH, words);
+    int result = system(command);
+    cli.status = WIFEXITED(result) ? WEXITSTATUS(result) : -1;
+    read_text("out", cli.out, sizeof cli.out);
+    read_text("err", cli.err, sizeof cli.err);
+}
+
+static void expect(const char *words, int status, const char *in_out, const char *in_err) {
+    run(words);
+    bool good = cli.status == status && strstr(cli.out, in_out) && strstr(cli.err, in_err);
+    if (!good) print_message("sagegen %s: status %d\nout: %s\nerr: %s\n", words, cli.status, cli.out, cli.err);
+    assert_true(good);
+}
+
+// stdout as JSON, and nothing but JSON.
+static json_t *expect_json(const char *words, int status) {
+    json_error_t error;
+    run(words);
+    json_t *root = json_loads(cli.out, 0, &error);
+    if (!root) print_message("sagegen %s: %s at line %d of\n%s\n%s\n", words, error.text, error.line, cli.out, cli.err);
+    assert_non_null(root);
+    assert_int_equal(cli.status, status);
+    return root;
+}
+
+static bool exists(const char *name) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", cli.dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static int set_up(void **state) {
+    (void)state;
+    fixture_directory(cli.dir);
+    char cache[128];
+    snprintf(cache, sizeof cache, "%s/cache", cli.dir);
+    setenv("SAGE_CACHE_DIR", cache, 1);
+    unsetenv("SAGE_TEMPLATE_DIR");
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    fixture_remove_tree(cli.dir);
+    return 0;
+}
+
+static void need_nvrtc(void) {
+    run("doctor");
+    if (cli.status != 0) skip();
+}
+
+/* -- Words ---------------------------------------------------------------------- */
+
+static void test_help_and_version(void **state) {
+    (void)state;
+    static const char *const commands[] = {"",      "build",  "check", "list",  "expand",
+                                           "where", "fields", "cache", "doctor"};
+    expect("--version", 0, "sagegen ", "");
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        char words[64];
+        snprintf(words, sizeof words, "%s --help", commands[i]);
+        expect(words, 0, "usage: sagegen ", "");
+        assert_non_null(strstr(cli.out, "examples:"));
+        assert_string_equal(cli.err, "");
+    }
+}
+
+static void test_mistyped_words_are_bad_input_with_a_suggestion(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {
+        {"lst", "unknown command 'lst'; did you mean 'list'?"},
+        {"frobnicate", "unknown command 'frobnicate'; see sagegen --help"},
+        {"--spce x", "unknown option --spce; did you mean --spec?"},
+        {"list --jsn", "unknown option --jsn; did you mean --json?"},
+        {"--spec fp4_d128 -x", "unknown option -x"},
+        {"--spec", "--spec needs a value"},
+        {"--spec fp4_d129", "did you mean 'fp4_d128'?"},
+        {"--spec nothing.yaml", "nothing.yaml: error: cannot be opened"},
+        {"--spec fp4_d128 --arch sm_91", "'sm_91' is none of"},
+        {"--spec fp4_d128 --io f32", "--io: 'f32' is none of bf16, fp16"},
+        {"--spec fp4_d128 --mask casual", "did you mean 'causal'?"},
+        {"--spec fp4_d128 --jobs 0", "--jobs must be a whole number"},
+        {"--spec fp4_d128 --variant q1_k1_s1_w1", "specs/fp4_d128.yaml:14:"},
+        {"--spec fp4_d128 --variant a --all-variants", "exclude each other"},
+        {"--spec fp4_d128 --verify", "sagegen verify"},
+        {"--spec fp4_d128 --spec fp4_d128", "is taken by another spec"},
+        {"--json", "no spec given"},
+        {"", "nothing to do"},
+        {"check", "no spec given"},
+        {"expand --spec fp4_d128 --role quantize", "did you mean 'quantise'?"},
+        {"expand --spec int8_fp16_d64 --role delta_s", "needs no such kernel"},
+        {"cache lst", "did you mean 'ls'?"},
+        {"where kernel.cu", "is not FILE.cu:LINE"},
+        {"where nothing.cu:1", "nothing.map: No such file"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        expect(rows[i][0], 2, "", rows[i][1]);
+        assert_string_equal(cli.out, "");
+    }
+}
+
+/* -- Specs ---------------------------------------------------------------------- */
+
+static void test_bad_spec_gives_all_errors_and_writes_nothing(void **state) {
+    (void)state;
+    write_text("bad.yaml",
+               "kernel: attention_forward\nname: bad\nhead_dim: 73\nqk: {format: int9}\npv: {p: fp16, v: fp16}\n"
+               "targets: [sm_80]\n");
+    expect("--spec bad.yaml --out kernels", 2, "", "bad.yaml:3:11: error: head_dim = 73 must be a multiple of 8");
+    assert_non_null(strstr(cli.err, "bad.yaml:4:"));
+    assert_non_null(strstr(cli.err, "head_dim: 73\n          ^\n"));
+    assert_false(exists("kernels"));
+    assert_false(exists("cache"));
+    expect("--spec fp4_d128 --spec bad.yaml --out kernels", 2, "", "bad.yaml:3:11");
+    assert_false(exists("kernels"));
+    expect("check bad.yaml", 2, "", "bad.yaml:3:11");
+    expect("list --spec bad.yaml", 2, "", "bad.yaml:3:11");
+    expect("expand --spec bad.yaml", 2, "", "bad.yaml:3:11");
+}
+
+static void test_spec_that_no_target_can_run(void **state) {
+    (void)state;
+    write_text("flush.yaml",
+               "kernel: attention_forward\nname: large\nhead_dim: 256\nqk: {format: int8}\npv: {p: fp16, v: fp16}\n"
+               "targets: [sm_86]\ntune: {tile_q: [256], tile_k: [256], stages: [8]}\n");
+    expect("check flush.yaml", 2, "", "flush.yaml:6:11: error: no variant of large can run on sm_86: ");
+    expect("--spec flush.yaml", 2, "", "flush.yaml:6:11: error: no variant of large");
+}
+
+static void test_good_specs_check(void **state) {
+    (void)state;
+    expect("check fp4_d128 int8_fp8_d64", 0, "fp4_d128: ok", "");
+    expect("check " SOURCE_DIR "/specs/fp4_d64.yaml", 0, "ok (fp4_d64, hash ", "");
+}
+
+static void test_list_marks_one_default_and_gives_reasons(void **state) {
+    (void)state;
+    expect("list --spec fp4_d128", 0, "needs about", "");
+    json_t *rows = expect_json("list fp4_d128 --json", 0), *row;
+    size_t i;
+    int defaults = 0;
+    assert_true(json_array_size(rows) > 4);
+    json_array_foreach(rows, i, row) {
+        bool runs = json_is_true(json_object_get(row, "applicable"));
+        const char *reason = json_string_value(json_object_get(row, "reason"));
+        defaults += json_is_true(json_object_get(row, "default"));
+        assert_non_null(reason);
+        assert_true(runs == (reason[0] == '\0'));
+    }
+    assert_int_equal(defaults, 1);
+    json_decref(rows);
+}
+
+static void test_fields_as_json(void **state) {
+    (void)state;
+    json_t *rows = expect_json("fields --json", 0);
+    assert_true(json_array_size(rows) > 20);
+    json_decref(rows);
+    expect("fields", 0, "qk.format", "");
+}
+
+/* -- Text and its lines ----------------------------------------------------------- */
+
+static void test_expand_and_where(void **state) {
+    (void)state;
+    expect("expand --spec int8_fp16_d64 --arch sm_80 --io fp16 --mask causal", 0, "int8_fp16_d64_attn_fwd_q128_k", "");
+    assert_non_null(strstr(cli.out, "_sm_80_fp16_causal"));
+    expect("expand --spec int8_fp16_d64 --role stats -o stats.cu", 0, "", "");
+    assert_true(exists("stats.cu") && exists("stats.map"));
+    expect("where stats.cu:1", 0, "templates/prelude.cu.tl:", "");
+    expect("where 'stats.cu(1)'", 0, "templates/prelude.cu.tl:", "");
+    expect("where stats.cu:1000000", 2, "", "stats.cu has ");
+    write_text("other.map", "not a map\n");
+    expect("where other.cu:1", 2, "", "other.map is not a line map");
+}
+
+static void test_errors_in_templates_point_at_them(void **state) {
+    (void)state;
+    char command[256];
+    snprintf(command, sizeof command, "cp -r %s/templates %s/templates", SOURCE_DIR, cli.dir);
+    assert_int_equal(system(command), 0);
+    write_text("templates/stats.cu.tl", "@ wrappers()\nint x = ${no_such_name};\n");
+    setenv("SAGE_TEMPLATE_DIR", "templates", 1);
+    expect("expand --spec int8_fp16_d64 --role stats", 1, "",
+           "templates/stats.cu.tl:2:1: error: undefined name 'no_such_name'");
+    unsetenv("SAGE_TEMPLATE_DIR");
+}
+
+/* -- Machine ------------------------------------------------------------------------ */
+
+static void test_doctor_without_nvrtc(void **state) {
+    (void)state;
+    setenv("SAGE_NVRTC", "/nothing/here", 1);
+    expect("doctor", 1, "verdict    kernels cannot be compiled here", "");
+    json_t *root = expect_json("doctor --json", 1);
+    assert_true(json_is_false(json_object_get(root, "can_compile")));
+    assert_true(json_array_size(json_object_get(root, "remedies")) > 0);
+    json_decref(root);
+    expect("--spec fp4_d128", 1, "", "no usable NVRTC library");
+    expect("expand --spec fp4_d128", 0, "fp4_d128_attn_fwd", ""); // needs none
+    unsetenv("SAGE_NVRTC");
+}
+
+static void test_native_without_a_gpu_is_a_failure(void **state) {
+    (void)state;
+    setenv("SAGE_DRIVER", "/nothing/here", 1);
+    expect("--spec fp4_d128 --arch native", 1, "", "no NVIDIA driver");
+    unsetenv("SAGE_DRIVER");
+}
+
+static void test_cache_path(void **state) {
+    (void)state;
+    expect("cache path", 0, cli.dir, "");
+    expect("cache ls", 0, "kernel", "");
+    expect("cache clear", 0, "0 of 0 kernels deleted", "");
+}
+
+/* -- Kernels ------------------------------------------------------------------------- */
+
+#define ONE_KERNEL "--spec int8_fp16_d32 --arch sm_80 --io bf16 --mask none"
+
+static void check_row(const json_t *row, bool cached) {
+    static const char *const numbers[] = {"registers", "spill_bytes", "smem_static_bytes", "smem_dynamic_bytes",
+                                          "cubin_bytes"};
+    static const char *const texts[] = {"name", "target", "variant", "role", "io", "mask"};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        assert_true(json_is_integer(json_object_get(row, numbers[i])));
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        assert_true(json_is_string(json_object_get(row, texts[i])));
+    assert_true(json_is_real(json_object_get(row, "expand_ms")) && json_is_real(json_object_get(row, "compile_ms")));
+    assert_true(json_is_true(json_object_get(row, "cached")) == cached);
+}
+
+static void check_rows(bool cached) {
+    json_t *root = expect_json(ONE_KERNEL " --json", 0), *row;
+    size_t i;
+    assert_int_equal(json_array_size(json_object_get(root, "kernels")), 3); // stats, quantise, attn_fwd
+    json_array_foreach(json_object_get(root, "kernels"), i, row) check_row(row, cached);
+    json_decref(root);
+}
+
+static void test_kernels_are_built_once(void **state) {
+    (void)state;
+    need_nvrtc();
+    check_rows(false);
+    check_rows(true);
+    assert_string_equal(cli.err, ""); // no progress for what is cached
+    expect(ONE_KERNEL, 0, "total: 3 kernels, 3 cached", "");
+    expect("cache ls", 0, "int8_fp16_d32_quantise_", "");
+    expect("cache clear", 0, "3 of 3 kernels deleted", "");
+}
+
+static void test_out_writes_whole_files_and_replaces_no_others(void **state) {
+    (void)state;
+    need_nvrtc();
+    expect(ONE_KERNEL " --out a/kernels", 0, "total: 3", "");
+    expect("list --spec int8_fp16_d32 --arch sm_80", 0, "yes", "");
+    char command[640], found[512] = "";
+    snprintf(command, sizeof command,
+             "cd %s && ls -A a/kernels | wc -l >names && ls a/kernels/*.attn_fwd.*.sm_80.bf16.none.cu >>names",
+             cli.dir);
+    assert_int_equal(system(command), 0);
+    read_text("names", found, sizeof found);
+    assert_int_equal(atoi(found), 15); // 3 kernels, 5 files each, nothing temporary
+    char *cu = strchr(found, '\n') + 1;
+    cu[strcspn(cu, "\n")] = '\0';
+    snprintf(command, sizeof command, "where %s:1", cu);
+    expect(command, 0, "templates/prelude.cu.tl:", "");
+    snprintf(command, sizeof command, "cd %s && for f in a/kernels/*.meta; do rm $f && ln -s elsewhere $f; done",
+             cli.dir);
+    assert_int_equal(system(command), 0);
+    expect(ONE_KERNEL " --out a/kernels", 1, "total: 3", "is a symbolic link, which is not replaced");
+    write_text("file", "");
+    expect(ONE_KERNEL " --out file", 1, "", "--out file: Not a directory");
+}
+
+static void test_compile_errors_point_at_templates(void **state) {
+    (void)state;
+    need_nvrtc();
+    char command[256];
+    snprintf(command, sizeof command, "cp -r %s/templates %s/templates", SOURCE_DIR, cli.dir);
+    assert_int_equal(system(command), 0);
+    write_text("templates/stats.cu.tl", "extern \"C\" __global__ void f() {\n    no_such_name = 3;\n}\n");
+    setenv("SAGE_TEMPLATE_DIR", "templates", 1);
+    expect(ONE_KERNEL " --out kernels", 1, "total: 2 kernels",
+           "templates/stats.cu.tl:2:5: error: identifier \"no_such_name\"");
+    unsetenv("SAGE_TEMPLATE_DIR");
+    assert_non_null(strstr(cli.err, "    no_such_name = 3;\n    ^\n"));
+    assert_non_null(strstr(cli.err, "1 of 3 kernels failed"));
+    assert_false(exists("kernels"));
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_help_and_version),
+        TEST(test_mistyped_words_are_bad_input_with_a_suggestion),
+        TEST(test_bad_spec_gives_all_errors_and_writes_nothing),
+        TEST(test_spec_that_no_target_can_run),
+        TEST(test_good_specs_check),
+        TEST(test_list_marks_one_default_and_gives_reasons),
+        TEST(test_fields_as_json),
+        TEST(test_expand_and_where),
+        TEST(test_errors_in_templates_point_at_them),
+        TEST(test_doctor_without_nvrtc),
+        TEST(test_native_without_a_gpu_is_a_failure),
+        TEST(test_cache_path),
+        TEST(test_kernels_are_built_once),
+        TEST(test_out_writes_whole_files_and_replaces_no_others),
+        TEST(test_compile_errors_point_at_templates),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

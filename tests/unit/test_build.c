@@ -1,0 +1,266 @@
+// Tests of build and build_messages: errors that point at template lines, what the cache spares, and what invalidates
+// it. The parts that compile skip themselves where there is no NVRTC. SPDX-License-Identifier: Apache-2.0
+#include "runtime_fixture.h"
+
+#include "build.h"
+#include "build_messages.h"
+#include "kernel_meta.h"
+#include "shipped.h"
+
+/* -- Fixture -------------------------------------------------------------- */
+
+struct kernels {
+    char dir[64];
+    sage_context *context;
+    struct spec spec;
+    struct build_setup setup;
+};
+
+static void open_spec(struct kernels *k, const char *name) {
+    const struct embedded_file *file = shipped_find(name);
+    struct diag d = {0};
+    assert_non_null(file);
+    assert_true(spec_parse(&k->spec, file->name, file->data, file->size, &d));
+    diag_free(&d);
+}
+
+// Skips the test where there is no NVRTC.
+static void open_kernels(struct kernels *k, const char *name) {
+    *k = (struct kernels){.context = NULL};
+    fixture_directory(k->dir);
+    k->context = fixture_context(k->dir, NULL);
+    if (build_open(&k->setup, k->context, NULL) != SAGE_OK) {
+        print_message("skipped: %s\n", sage_last_error(k->context));
+        sage_context_destroy(k->context);
+        fixture_remove_tree(k->dir);
+        skip();
+    }
+    open_spec(k, name);
+}
+
+static void close_kernels(struct kernels *k) {
+    spec_free(&k->spec);
+    sage_context_destroy(k->context);
+    fixture_remove_tree(k->dir);
+}
+
+// The cheapest kernel of a spec.
+static struct build_job stats_job(const struct kernels *k) {
+    struct build_job job = {.request = {.spec = &k->spec, .io = SPEC_IO_BF16, .role = SAGE_ROLE_STATS}};
+    char why[256];
+    job.request.target = (enum spec_target)k->spec.targets.item[0];
+    assert_true(plan_default_variant(&k->spec, job.request.target, &job.request.variant, why, sizeof why));
+    return job;
+}
+
+/* -- Metadata --------------------------------------------------------------- */
+
+static void test_family_is_the_name_up_to_the_head_dim(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {{"int8_fp8_d128", "int8_fp8"},
+                                          {"int8_fp8_d128_safe", "int8_fp8"},
+                                          {"int8_fp8_d192x128", "int8_fp8"},
+                                          {"mine", "mine"},
+                                          {"my_dense_d64", "my_dense"},
+                                          {"a_d", "a_d"},
+                                          {"a_d8_d64", "a_d8"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char family[SPEC_NAME_MAX + 1];
+        kernel_meta_family(rows[i][0], family);
+        assert_string_equal(family, rows[i][1]);
+    }
+}
+
+static void test_metadata_of_another_plan_do_not_match(void **state) {
+    (void)state;
+    struct kernels k = {.context = NULL};
+    open_spec(&k, "int8_fp16_d64");
+    struct build_job job = stats_job(&k);
+    struct plan plan, other;
+    struct meta meta;
+    const struct compile_result result = {.cubin = NULL};
+    plan_make(&plan, &job.request);
+    kernel_meta_fill(&meta, &plan, "", 0, &result);
+    assert_true(kernel_meta_matches(&meta, &plan));
+    job.request.io = SPEC_IO_FP16;
+    plan_make(&other, &job.request);
+    assert_false(kernel_meta_matches(&meta, &other));
+    spec_derive(&k.spec, "int8_fp16_d56", 56, 56, false);
+    job.request.io = SPEC_IO_BF16;
+    plan_make(&other, &job.request);
+    assert_false(kernel_meta_matches(&meta, &other));
+    spec_free(&k.spec);
+}
+
+/* -- Derived specs ---------------------------------------------------------- */
+
+static void test_derived_spec_has_its_own_hash_and_no_contradictions(void **state) {
+    (void)state;
+    struct kernels k = {.context = NULL};
+    open_spec(&k, "int8_fp8acc16_d128");
+    const uint64_t hash = k.spec.hash;
+    spec_derive(&k.spec, k.spec.name, 128, 128, false);
+    assert_true(k.spec.hash == hash); // nothing changed
+    spec_derive(&k.spec, "int8_fp8acc16_d128_safe", 128, 128, true);
+    assert_true(k.spec.hash != hash && k.spec.safe);
+    assert_int_equal(k.spec.accumulate_in, SPEC_ACCUMULATOR_FP32);
+    assert_int_equal(k.spec.row_sum, SPEC_ROW_SUM_EXACT);
+    assert_int_equal(k.spec.lazy_rescale_log2, 0);
+    assert_int_equal(k.spec.flush_tiles, 1);
+    spec_free(&k.spec);
+}
+
+/* -- Messages ---------------------------------------------------------------- */
+
+static void report(const char *log, struct buf *out, int *errors) {
+    struct linemap map = {0};
+    struct diag d = {.sink = out};
+    linemap_add(&map, "stats.cu.tl", 1);
+    linemap_add(&map, "stats.cu.tl", 2);
+    linemap_add(&map, NULL, 0);
+    build_report_log(&d, &map, NULL, "kernel.cu", "k_stats", log);
+    *errors = d.errors;
+    diag_free(&d);
+    linemap_free(&map);
+}
+
+static void test_front_end_errors_point_at_template_lines(void **state) {
+    (void)state;
+    struct buf out = {0};
+    int errors;
+    report("kernel.cu(1): warning #177-D: variable \"x\" was declared\n  int x;\n      ^\n\n"
+           "kernel.cu(2): error: identifier \"foo\" is undefined\n      foo = 3;\n      ^\n\n"
+           "kernel.cu(3): error: expected a \";\"\n  }\n  ^\n\n2 errors detected.\n",
+           &out, &errors);
+    assert_int_equal(errors, 2);
+    assert_non_null(strstr(out.data, "templates/stats.cu.tl:2:"));
+    assert_non_null(strstr(out.data, "error: identifier \"foo\" is undefined"));
+    assert_non_null(strstr(out.data, "emitted as line 2 of k_stats"));
+    assert_non_null(strstr(out.data, "      foo = 3;"));
+    assert_non_null(strstr(out.data, "emitted as line 3 of k_stats")); // a line of sagegen's own
+    assert_null(strstr(out.data, "177-D"));
+    buf_free(&out);
+}
+
+static void test_ptxas_errors_stay_as_they_are(void **state) {
+    (void)state;
+    struct buf out = {0};
+    int errors;
+    report("kernel.cu(1): warning #177-D: variable \"x\" was declared\n  int x;\n      ^\n\n"
+           "ptxas application ptx input, line 1426; error   : Not a name of any known instruction: 'bogus'\n",
+           &out, &errors);
+    assert_int_equal(errors, 1);
+    assert_non_null(strstr(out.data, "k_stats does not compile"));
+    assert_non_null(strstr(out.data, "known instruction: 'bogus'"));
+    assert_null(strstr(out.data, "177-D"));
+    buf_free(&out);
+}
+
+static void test_a_log_of_another_kind_is_not_lost(void **state) {
+    (void)state;
+    struct buf out = {0};
+    int errors;
+    report("something went wrong", &out, &errors);
+    assert_int_equal(errors, 1);
+    assert_non_null(strstr(out.data, "something went wrong"));
+    buf_free(&out);
+}
+
+/* -- Cache ------------------------------------------------------------------- */
+
+static void test_second_build_neither_expands_nor_compiles(void **state) {
+    (void)state;
+    struct kernels k;
+    open_kernels(&k, "int8_fp16_d64");
+    struct build_job first = stats_job(&k), second = first, third = first;
+    assert_true(build_kernel(&k.setup, &first));
+    assert_false(first.cached);
+    assert_true(first.compile_ms > 0 && first.meta.registers > 0);
+    assert_true(build_kernel(&k.setup, &second));
+    assert_true(second.cached && second.expand_ms == 0 && second.compile_ms == 0);
+    assert_string_equal(second.key, first.key);
+    assert_int_equal(second.entry.files.cubin.bytes, first.entry.files.cubin.bytes);
+    third.want_files = true; // expands, for the line map; compiles nothing
+    assert_true(build_kernel(&k.setup, &third));
+    assert_true(third.cached && third.expand_ms > 0);
+    assert_non_null(third.entry.files.source.data);
+    assert_non_null(third.entry.files.ptx.data);
+    assert_non_null(third.entry.files.map.data);
+    build_job_free(&k.setup, &first);
+    build_job_free(&k.setup, &second);
+    build_job_free(&k.setup, &third);
+    close_kernels(&k);
+}
+
+static void test_another_template_bundle_is_expanded_again(void **state) {
+    (void)state;
+    struct kernels k;
+    open_kernels(&k, "int8_fp16_d64");
+    struct build_job first = stats_job(&k), second = first;
+    assert_true(build_kernel(&k.setup, &first));
+    k.setup.bundle_hash++;
+    assert_true(build_kernel(&k.setup, &second));
+    assert_true(second.cached && second.expand_ms > 0); // the text is the same, so the cubin is too
+    build_job_free(&k.setup, &first);
+    build_job_free(&k.setup, &second);
+    close_kernels(&k);
+}
+
+static bool stop_after_first(void *user, const struct build_job *job, int done, int count) {
+    int *calls = user;
+    (void)job;
+    assert_true(done <= count);
+    return ++*calls < 1;
+}
+
+static void test_progress_can_stop_a_batch(void **state) {
+    (void)state;
+    struct kernels k;
+    open_kernels(&k, "int8_fp16_d64");
+    struct build_job jobs[4];
+    int calls = 0, waiting = 0;
+    for (int i = 0; i < 4; i++) jobs[i] = stats_job(&k);
+    assert_int_equal(build_all(&k.setup, jobs, 4, 1, stop_after_first, &calls), 0);
+    assert_int_equal(calls, 1);
+    for (int i = 0; i < 4; i++) waiting += jobs[i].state == BUILD_WAITING;
+    assert_int_equal(waiting, 3);
+    for (int i = 0; i < 4; i++) build_job_free(&k.setup, &jobs[i]);
+    close_kernels(&k);
+}
+
+static void test_batch_on_threads_gives_each_its_own(void **state) {
+    (void)state;
+    struct kernels k;
+    open_kernels(&k, "int8_fp16_d64");
+    struct build_job jobs[6];
+    for (int i = 0; i < 6; i++) {
+        jobs[i] = stats_job(&k);
+        jobs[i].request.io = i % 2 ? SPEC_IO_FP16 : SPEC_IO_BF16;
+        jobs[i].request.target = (enum spec_target)k.spec.targets.item[i / 2];
+    }
+    assert_int_equal(build_all(&k.setup, jobs, 6, 4, NULL, NULL), 0);
+    for (int i = 0; i < 6; i++) {
+        struct plan plan;
+        plan_make(&plan, &jobs[i].request);
+        assert_int_equal(jobs[i].state, BUILD_DONE);
+        assert_string_equal(jobs[i].meta.entry, plan.entry);
+        build_job_free(&k.setup, &jobs[i]);
+    }
+    close_kernels(&k);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_family_is_the_name_up_to_the_head_dim),
+        cmocka_unit_test(test_metadata_of_another_plan_do_not_match),
+        cmocka_unit_test(test_derived_spec_has_its_own_hash_and_no_contradictions),
+        cmocka_unit_test(test_front_end_errors_point_at_template_lines),
+        cmocka_unit_test(test_ptxas_errors_stay_as_they_are),
+        cmocka_unit_test(test_a_log_of_another_kind_is_not_lost),
+        cmocka_unit_test(test_second_build_neither_expands_nor_compiles),
+        cmocka_unit_test(test_another_template_bundle_is_expanded_again),
+        cmocka_unit_test(test_progress_can_stop_a_batch),
+        cmocka_unit_test(test_batch_on_threads_gives_each_its_own),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
