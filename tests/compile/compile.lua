@@ -1,9 +1,9 @@
 -- compile: NVRTC compiles the kernels of every shipped spec, for every target, io and mask, into a cache of its own.
 -- default: each target's default variant; no kernel may spill, use local memory, or draw a complaint from ptxas.
 -- all: every variant; spills and complaints are reported, but only a kernel that does not compile fails.
--- usage: lua5.4 compile.lua default|all <sagegen> <source folder> <scratch folder>     SPDX-License-Identifier: Apache-2.0
+-- usage: lua5.4 compile.lua default|all <sagegen> <source folder> <scratch folder> [specs, such as 'fp4_*']     SPDX-License-Identifier: Apache-2.0
 -- Exit status: 0 good, 1 failed, 77 skipped because there is no NVRTC.
-local mode, sagegen, source, scratch = table.unpack(arg)
+local mode, sagegen, source, scratch, specs = table.unpack(arg)
 local SKIPPED = 77
 
 -- -- Running -----------------------------------------------------------------
@@ -134,8 +134,8 @@ if not runs(quoted(sagegen) .. " doctor > /dev/null 2>&1") then
 end
 
 assert(runs("rm -rf " .. quoted(scratch) .. " && mkdir -p -m 700 " .. quoted(scratch .. "/cache")))
-local command = ("SAGE_CACHE_DIR=%s %s %s/specs/*.yaml --arch all --json %s 2> %s"):format(quoted(scratch .. "/cache"),
-  quoted(sagegen), quoted(source), mode == "all" and "--all-variants" or "", quoted(scratch .. "/messages"))
+local command = ("SAGE_CACHE_DIR=%s %s %s/specs/%s.yaml --arch all --json %s 2> %s"):format(quoted(scratch .. "/cache"),
+  quoted(sagegen), quoted(source), specs or "*", mode == "all" and "--all-variants" or "", quoted(scratch .. "/messages"))
 local started = os.time()
 local json, ok = output_of(command)
 local kernels = kernels_of(json)

@@ -199,6 +199,7 @@ __device__ __forceinline__ u32 narrow2(float lo, float hi)
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
     return r;
 }
+
 // grid: batch * heads_q * q_tile_launch   O rows past seq_q are not written   LSE: natural log
 extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k128_s2_w8_sm_120a_bf16_none(const __grid_constant__ kernel_args args)
 {
@@ -253,10 +254,10 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++) {
         const i32 row = (warp * m_tiles + m) * 16 + lane % 16; // matrices 0, 1: rows 0-7, 8-15 of bytes 0-15; 2, 3: of bytes 16-31
-    #pragma unroll
+        #pragma unroll
         for (i32 step = 0; step < qk_steps; step++) {
             const i32 panel = step * 32 / qk_panel_bytes, chunk = step * 2 % (qk_panel_bytes / 16) + lane / 16;
-            ldmatrix_x4(rQ[m][step], s_base + smem_q + (panel * tile_q + row) * qk_panel_bytes + ((chunk) ^ (((row) >> 2) & 1)) * 16);
+            ldmatrix_x4(rQ[m][step], s_base + smem_q + (panel * tile_q + row) * qk_panel_bytes + (chunk ^ row / 4 % 2) * 16);
         }
         const float *g_scale = (const float *)args.q_scale + ((i64)head * args.q_tile_count + q_tile) * tile_q + (warp * m_tiles + m) * 16;
         r_q_scale[m][0] = g_scale[lane / 4];
@@ -266,7 +267,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
     u32 rQ_sf[m_tiles][(qk_steps + 1) / 2];
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++)
-    #pragma unroll
+        #pragma unroll
         for (i32 pair = 0; pair < (qk_steps + 1) / 2; pair++)
             rQ_sf[m][pair] = ((const u32 *)(smem + smem_q + q_data_bytes))[((warp * m_tiles + m) * ((qk_steps + 1) / 2) + pair) * 32 + lane];
 
@@ -277,12 +278,12 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
             for (i32 m = 0; m < m_tiles; m++) {
                 r_max[m][0] = r_max[m][1] = minus_inf;
                 r_sum[m][0] = r_sum[m][1] = 0.0f;
-            #pragma unroll
+                #pragma unroll
                 for (i32 n = 0; n < d_v / 8; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
             }
 
     // ---- main loop over tiles of keys ---------------------------------------------------------------------------------
-#pragma unroll 1
+    #pragma unroll 1
     for (i32 j = 0; j < tiles; j++) {
         const i32 slot = j % stages;
         // ---- stage 3/7: load wait ---------------------------------------------------------------------------------------------
@@ -299,7 +300,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++) {
             const float2 *s_delta = (const float2 *)(smem + smem_delta + slot * smem_delta_stride) + (warp * m_tiles + m) * 16 / q_group * (tile_k / 2);
-        #pragma unroll
+            #pragma unroll
             for (i32 n = 0; n < tile_k / 8; n++) {
                 const float2 delta = s_delta[n * 4 + lane % 4];
                 rS[m][n][0] = rS[m][n][2] = delta.x;
@@ -315,8 +316,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
                     constexpr i32 panel = 0, first = 0;
                     const i32 chunk = first + lane / 8 % 2;
                     u32 rK[4];
-                    ldmatrix_x4(rK, s_k + (panel * tile_k + key) * qk_panel_bytes + ((chunk) ^ (((key) >> 2) & 1)) * 16);
-        #pragma unroll
+                    ldmatrix_x4(rK, s_k + (panel * tile_k + key) * qk_panel_bytes + (chunk ^ key / 4 % 2) * 16);
+                    #pragma unroll
                     for (i32 m = 0; m < m_tiles; m++) {
                         mma_m16n8k64_nvfp4<0, 0>(rS[m][group * 4 + 0], rQ[m][0], rK[0], rK[1], rQ_sf[m][0], k_sf);
                         mma_m16n8k64_nvfp4<0, 1>(rS[m][group * 4 + 1], rQ[m][0], rK[2], rK[3], rQ_sf[m][0], k_sf);
@@ -327,8 +328,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
                     constexpr i32 panel = 0, first = 0;
                     const i32 chunk = first + lane / 8 % 2;
                     u32 rK[4];
-                    ldmatrix_x4(rK, s_k + (panel * tile_k + key) * qk_panel_bytes + ((chunk) ^ (((key) >> 2) & 1)) * 16);
-        #pragma unroll
+                    ldmatrix_x4(rK, s_k + (panel * tile_k + key) * qk_panel_bytes + (chunk ^ key / 4 % 2) * 16);
+                    #pragma unroll
                     for (i32 m = 0; m < m_tiles; m++) {
                         mma_m16n8k64_nvfp4<0, 2>(rS[m][group * 4 + 2], rQ[m][0], rK[0], rK[1], rQ_sf[m][0], k_sf);
                         mma_m16n8k64_nvfp4<0, 3>(rS[m][group * 4 + 3], rQ[m][0], rK[2], rK[3], rQ_sf[m][0], k_sf);
@@ -343,20 +344,20 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
         const float r_k_scale = ((const float *)(k_tail + k_sf_bytes))[lane % 4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
-        #pragma unroll
+            #pragma unroll
             for (i32 n = 0; n < tile_k / 8; n++)
-        #pragma unroll
+                #pragma unroll
                 for (i32 e = 0; e < 4; e++)
                     rF[m][n][e] = (float)rS[m][n][e];
         if (j >= tiles_full) { // only the last tiles
-        #pragma unroll
+            #pragma unroll
             for (i32 m = 0; m < m_tiles; m++)
-        #pragma unroll
+                #pragma unroll
                 for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
                     const i32 last = args.seq_k - 1 - j * tile_k - lane % 4 * 2; // of the keys this lane's columns may see
-        #pragma unroll
+                    #pragma unroll
                     for (i32 n = 0; n < tile_k / 8; n++)
-        #pragma unroll
+                        #pragma unroll
                         for (i32 e = 0; e < 2; e++)
                             if (n * 8 + e > last) rF[m][n][2 * h + e] = minus_inf;
                 }
@@ -370,16 +371,16 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++) {
             u32 sf_word[2][pv_steps];
-        #pragma unroll
+            #pragma unroll
             for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
                 const float scale = fmaxf(r_q_scale[m][h] * r_k_scale, 1e-36f); // never 0: -inf times 0 is no number
                 float block_top[pv_steps][2], top = minus_inf;
-        #pragma unroll
+                #pragma unroll
                 for (i32 step = 0; step < pv_steps; step++)
-        #pragma unroll
+                    #pragma unroll
                     for (i32 half = 0; half < 2; half++) {
                         float most = minus_inf;
-        #pragma unroll
+                        #pragma unroll
                         for (i32 i = 0; i < 4; i++) {
                             const i32 n = step * 8 + half * 4 + i;
                             most = fmaxf(most, fmaxf(rF[m][n][2 * h], rF[m][n][2 * h + 1]));
@@ -396,19 +397,19 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
                 r_max[m][h] = max_new;
                 const float shift = log2_p_one - max_safe; // x = score * scale + shift is log2 P
                 r_sum[m][h] *= shrink;
-        #pragma unroll
+                #pragma unroll
                 for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
-        #pragma unroll
+                #pragma unroll
                 for (i32 step = 0; step < pv_steps; step++) {
                     sf_word[h][step] = 0;
-        #pragma unroll
+                    #pragma unroll
                     for (i32 half = 0; half < 2; half++) {
                         const float log2_most = fmaxf(block_top[step][half] * scale + shift, -120.0f);
                         const u32 code = max(e4m3_code(ex2(log2_most - 2.5849625f)), 1u); // largest P of the block / 6, as ue4m3
                         const float value = e4m3_value(code), log2_value = lg2(value);
                         sf_word[h][step] |= code << (16 * half + 8 * (lane % 4 / 2));
                         float p[8];
-        #pragma unroll
+                        #pragma unroll
                         for (i32 i = 0; i < 8; i++) {
                             const i32 n = step * 8 + half * 4 + i / 2;
                             p[i] = ex2(rF[m][n][2 * h + i % 2] * scale + (shift - log2_value));
@@ -418,7 +419,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
                     sf_word[h][step] |= __shfl_xor_sync(~0u, sf_word[h][step], 2); // the other pair of lanes holds the other blocks
                 }
             }
-        #pragma unroll
+            #pragma unroll
             for (i32 step = 0; step < pv_steps; step++) rP_sf[m][step] = lane % 2 ? sf_word[1][step] : sf_word[0][step];
         }
 
@@ -427,15 +428,15 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
         const u32 *s_v_sf = (const u32 *)(smem + smem_v + slot * smem_v_stride + v_data_bytes);
         #pragma unroll
         for (i32 group = 0; group < d_v / 32; group++) { // four n8 tiles of channels share a register of block scales
-        #pragma unroll
+            #pragma unroll
             for (i32 step = 0; step < pv_steps; step++) {
                 const u32 v_sf = s_v_sf[(group * pv_steps + step) * 32 + lane];
                 const i32 panel = step * 32 / v_panel_bytes, chunk = step * 2 % (v_panel_bytes / 16) + lane / 8 % 2;
                 {
                     const i32 channel = group * 32 + 0 + lane % 8 + lane / 16 * 8;
                     u32 rV[4];
-                    ldmatrix_x4(rV, s_v + (panel * d_v + channel) * v_panel_bytes + ((chunk) ^ (((channel) >> 1) & 3)) * 16);
-        #pragma unroll
+                    ldmatrix_x4(rV, s_v + (panel * d_v + channel) * v_panel_bytes + (chunk ^ channel / 2 % 4) * 16);
+                    #pragma unroll
                     for (i32 m = 0; m < m_tiles; m++) {
                         mma_m16n8k64_nvfp4<0, 0>(rO[m][group * 4 + 0], rP[m][step], rV[0], rV[1], rP_sf[m][step], v_sf);
                         mma_m16n8k64_nvfp4<0, 1>(rO[m][group * 4 + 1], rP[m][step], rV[2], rV[3], rP_sf[m][step], v_sf);
@@ -444,8 +445,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
                 {
                     const i32 channel = group * 32 + 16 + lane % 8 + lane / 16 * 8;
                     u32 rV[4];
-                    ldmatrix_x4(rV, s_v + (panel * d_v + channel) * v_panel_bytes + ((chunk) ^ (((channel) >> 1) & 3)) * 16);
-        #pragma unroll
+                    ldmatrix_x4(rV, s_v + (panel * d_v + channel) * v_panel_bytes + (chunk ^ channel / 2 % 4) * 16);
+                    #pragma unroll
                     for (i32 m = 0; m < m_tiles; m++) {
                         mma_m16n8k64_nvfp4<0, 2>(rO[m][group * 4 + 2], rP[m][step], rV[0], rV[1], rP_sf[m][step], v_sf);
                         mma_m16n8k64_nvfp4<0, 3>(rO[m][group * 4 + 3], rP[m][step], rV[2], rV[3], rP_sf[m][step], v_sf);
@@ -457,7 +458,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++) {
             float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-        #pragma unroll
+            #pragma unroll
             for (i32 step = 0; step < pv_steps; step++)
                 mma_m16n8k64_nvfp4<0, 0>(sum, rP[m][step], 0x22222222u, 0x22222222u, rP_sf[m][step], 0x38383838u);
             r_sum[m][0] += sum[0];
@@ -471,7 +472,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
     bool bad = false;
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++)
-    #pragma unroll
+        #pragma unroll
         for (i32 h = 0; h < 2; h++) {
             const i32 tile_row = (warp * m_tiles + m) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
             float sum = r_sum[m][h];
@@ -484,7 +485,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
                 ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
             }
             u16 *g_row = g_o + (i64)row * args.o_stride_n;
-    #pragma unroll
+            #pragma unroll
             for (i32 n = 0; n < d_v / 8; n++) {
                 const i32 c = n * 8 + lane % 4 * 2;
                 float x = rO[m][n][2 * h] * inv * g_v_scale[c], y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];

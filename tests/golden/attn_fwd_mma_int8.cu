@@ -174,6 +174,7 @@ __device__ __forceinline__ u32 narrow2(float lo, float hi)
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
     return r;
 }
+
 // grid: batch * heads_q * q_tile_launch   O rows past seq_q are not written   LSE: natural log
 extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_q128_k128_s2_w8_sm_80_bf16_causal(const __grid_constant__ kernel_args args)
 {
@@ -224,10 +225,10 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++) {
         const i32 row = (warp * m_tiles + m) * 16 + lane % 16; // matrices 0, 1: rows 0-7, 8-15 of bytes 0-15; 2, 3: of bytes 16-31
-    #pragma unroll
+        #pragma unroll
         for (i32 step = 0; step < qk_steps; step++) {
             const i32 panel = step * 32 / qk_panel_bytes, chunk = step * 2 % (qk_panel_bytes / 16) + lane / 16;
-            ldmatrix_x4(rQ[m][step], s_base + smem_q + (panel * tile_q + row) * qk_panel_bytes + ((chunk) ^ (((row) >> 1) & 3)) * 16);
+            ldmatrix_x4(rQ[m][step], s_base + smem_q + (panel * tile_q + row) * qk_panel_bytes + (chunk ^ row / 2 % 4) * 16);
         }
         const float *g_scale = (const float *)args.q_scale + ((i64)head * args.q_tile_count + q_tile) * tile_q + (warp * m_tiles + m) * 16;
         r_q_scale[m][0] = g_scale[lane / 4];
@@ -241,12 +242,12 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
     for (i32 m = 0; m < m_tiles; m++) {
         r_max[m][0] = r_max[m][1] = minus_inf;
         r_sum[m][0] = r_sum[m][1] = 0.0f;
-    #pragma unroll
+        #pragma unroll
         for (i32 n = 0; n < d_v / 8; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
     }
 
     // ---- main loop over tiles of keys ---------------------------------------------------------------------------------
-#pragma unroll 1
+    #pragma unroll 1
     for (i32 j = 0; j < tiles; j++) {
         const i32 slot = j % stages;
         // ---- stage 3/7: load wait ---------------------------------------------------------------------------------------------
@@ -261,17 +262,17 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
         i32 rS[m_tiles][tile_k / 8][4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
-        #pragma unroll
+            #pragma unroll
             for (i32 n = 0; n < tile_k / 8; n++) rS[m][n][0] = rS[m][n][1] = rS[m][n][2] = rS[m][n][3] = 0;
         #pragma unroll
         for (i32 n = 0; n < tile_k / 8; n += 2) { // two n8 tiles: matrices 0, 1 keys 0-7 of bytes 0-15, 16-31; matrices 2, 3 keys 8-15
-        #pragma unroll
+            #pragma unroll
             for (i32 step = 0; step < qk_steps; step++) {
                 const i32 key = n * 8 + lane % 8 + lane / 16 * 8;
                 const i32 panel = step * 32 / qk_panel_bytes, chunk = step * 2 % (qk_panel_bytes / 16) + lane / 8 % 2;
                 u32 rK[4];
-                ldmatrix_x4(rK, s_k + (panel * tile_k + key) * qk_panel_bytes + ((chunk) ^ (((key) >> 1) & 3)) * 16);
-        #pragma unroll
+                ldmatrix_x4(rK, s_k + (panel * tile_k + key) * qk_panel_bytes + (chunk ^ key / 2 % 4) * 16);
+                #pragma unroll
                 for (i32 m = 0; m < m_tiles; m++) {
                     mma_m16n8k32_s8(rS[m][n], rQ[m][step], rK[0], rK[1]);
                     mma_m16n8k32_s8(rS[m][n + 1], rQ[m][step], rK[2], rK[3]);
@@ -282,24 +283,24 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
         // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
         // out: rF fp32 scores in code units; r_k_scale: what K's codes are worth
         float rF[m_tiles][tile_k / 8][4];
-        const float r_k_scale = ((const float *)(k_tail))[lane % 4];
+        const float r_k_scale = ((const float *)k_tail)[lane % 4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
-        #pragma unroll
+            #pragma unroll
             for (i32 n = 0; n < tile_k / 8; n++)
-        #pragma unroll
+                #pragma unroll
                 for (i32 e = 0; e < 4; e++)
                     rF[m][n][e] = (float)rS[m][n][e];
         if (j >= tiles_full) { // only the last tiles and those on the diagonal
-        #pragma unroll
+            #pragma unroll
             for (i32 m = 0; m < m_tiles; m++)
-        #pragma unroll
+                #pragma unroll
                 for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
                     const i32 row = row_first + (warp * m_tiles + m) * 16 + lane / 4 + 8 * h;
                     const i32 last = min(row + key_shift, args.seq_k - 1) - j * tile_k - lane % 4 * 2; // of the keys this lane's columns may see
-        #pragma unroll
+                    #pragma unroll
                     for (i32 n = 0; n < tile_k / 8; n++)
-        #pragma unroll
+                        #pragma unroll
                         for (i32 e = 0; e < 2; e++)
                             if (n * 8 + e > last) rF[m][n][2 * h + e] = minus_inf;
                 }
@@ -312,11 +313,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++) {
             float scale[2], shift[2]; // x = score * scale + shift is log2 P, p = 1 at log2_p_one
-        #pragma unroll
+            #pragma unroll
             for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
                 scale[h] = fmaxf(r_q_scale[m][h] * r_k_scale, 1e-36f); // never 0: -inf times 0 is no number
                 float top = minus_inf;
-        #pragma unroll
+                #pragma unroll
                 for (i32 n = 0; n < tile_k / 8; n++) top = fmaxf(top, fmaxf(rF[m][n][2 * h], rF[m][n][2 * h + 1]));
                 top *= scale[h];
                 top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
@@ -327,18 +328,18 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
                 r_max[m][h] = max_new;
                 shift[h] = log2_p_one - max_safe;
                 r_sum[m][h] *= shrink;
-        #pragma unroll
+                #pragma unroll
                 for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
-        #pragma unroll
+                #pragma unroll
                 for (i32 n = 0; n < tile_k / 8; n++) {
                     rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * scale[h] + shift[h]);
                     rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * scale[h] + shift[h]);
                     r_sum[m][h] += rF[m][n][2 * h] + rF[m][n][2 * h + 1]; // this lane's keys; the quad joins at the end
                 }
             }
-        #pragma unroll
+            #pragma unroll
             for (i32 step = 0; step < pv_steps; step++)
-        #pragma unroll
+                #pragma unroll
                 for (i32 r = 0; r < 4; r++) { // register r: rows l/4 + 8 (r % 2), second half of the step's keys for r >= 2
                     const i32 n = step * 2 + r / 2, e = r % 2 * 2;
                     rP[m][step][r] = pack_f16x2(rF[m][n][e], rF[m][n][e + 1]);
@@ -350,12 +351,12 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
         #pragma unroll
         for (i32 n = 0; n < d_v / 8; n += 2) { // two n8 tiles of channels
             const i32 channel = n * 8 + lane % 8 + lane / 16 * 8;
-        #pragma unroll
+            #pragma unroll
             for (i32 step = 0; step < pv_steps; step++) {
                 const i32 panel = step * 32 / v_panel_bytes, chunk = step * 2 % (v_panel_bytes / 16) + lane / 8 % 2;
                 u32 rV[4];
-                ldmatrix_x4(rV, s_v + (panel * d_v + channel) * v_panel_bytes + ((chunk) ^ ((channel) & 7)) * 16);
-        #pragma unroll
+                ldmatrix_x4(rV, s_v + (panel * d_v + channel) * v_panel_bytes + (chunk ^ channel % 8) * 16);
+                #pragma unroll
                 for (i32 m = 0; m < m_tiles; m++) {
                     mma_m16n8k16_f16(rO[m][n], rP[m][step], rV[0], rV[1]);
                     mma_m16n8k16_f16(rO[m][n + 1], rP[m][step], rV[2], rV[3]);
@@ -370,7 +371,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
     bool bad = false;
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++)
-    #pragma unroll
+        #pragma unroll
         for (i32 h = 0; h < 2; h++) {
             const i32 tile_row = (warp * m_tiles + m) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
             float sum = r_sum[m][h];
@@ -385,7 +386,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
                 ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
             }
             u16 *g_row = g_o + (i64)row * args.o_stride_n;
-    #pragma unroll
+            #pragma unroll
             for (i32 n = 0; n < d_v / 8; n++) {
                 const i32 c = n * 8 + lane % 4 * 2;
                 float x = rO[m][n][2 * h] * inv * g_v_scale[c], y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];

@@ -281,6 +281,7 @@ __device__ __forceinline__ u32 narrow2(float lo, float hi)
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
     return r;
 }
+
 // grid: batch * heads_q * q_tile_launch   O rows past seq_q are not written   LSE: natural log
 extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_q128_k128_s2_w8_sm_90a_bf16_none(const __grid_constant__ kernel_args args)
 {
@@ -305,7 +306,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     // ---- stage 2/7: barriers ------------------------------------------------------------------------------------------------
     if (tid == 0) {
         mbar_init(q_full, 1);
-    #pragma unroll
+        #pragma unroll
         for (i32 slot = 0; slot < stages; slot++) {
             mbar_init(k_full + 8 * slot, 1);
             mbar_init(k_empty + 8 * slot, warps);
@@ -317,7 +318,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     __syncthreads();
 
     if (tid < 128) {
-        // ---- producer: a tile is one linear copy, since the workspace holds it as shared memory does ------------------------------
+        // ---- stage 3/7: load (producer warpgroup) --------------------------------------------------------------------------------
+        // A tile is one linear copy, since the workspace holds it as shared memory does. One thread issues; the others leave.
         setmaxnreg_dec<24>();
         if (tid == 0) {
             const u8 *g_q = (const u8 *)args.q_tiles + ((i64)head * args.q_tile_count + q_tile) * q_tile_bytes;
@@ -325,7 +327,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
             const u8 *g_v = (const u8 *)args.v_tiles + (i64)kv_index * args.k_tile_count * v_tile_bytes;
             mbar_expect(q_full, q_tile_bytes);
             bulk_copy(s_base + smem_q, g_q, q_tile_bytes, q_full);
-        #pragma unroll 1
+            #pragma unroll 1
             for (i32 j = 0; j < tiles; j++) {
                 const i32 slot = j % stages;
                 const u32 free_phase = (j / stages & 1) ^ 1; // the first pass over the slots does not wait
@@ -349,7 +351,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     for (i32 m = 0; m < m_tiles; m++) {
         r_max[m][0] = r_max[m][1] = minus_inf;
         r_sum[m][0] = r_sum[m][1] = 0.0f;
-    #pragma unroll
+        #pragma unroll
         for (i32 n = 0; n < d_v / 8; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
     }
     // ---- Q: scales into registers; its codes stay in shared memory ---------------------------------------------------------
@@ -364,7 +366,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     mbar_wait(q_full, 0);
 
     // ---- main loop over tiles of keys ---------------------------------------------------------------------------------
-#pragma unroll 1
+    #pragma unroll 1
     for (i32 j = 0; j < tiles; j++) {
         const i32 slot = j % stages;
         const u32 phase = j / stages & 1;
@@ -386,23 +388,23 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
         // out: rF fp32 scores in code units; r_k_scale: what K's codes are worth
         float rF[m_tiles][tile_k / 8][4];
-        const float r_k_scale = ((const float *)(k_tail))[lane % 4];
+        const float r_k_scale = ((const float *)k_tail)[lane % 4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
-        #pragma unroll
+            #pragma unroll
             for (i32 n = 0; n < tile_k / 8; n++)
-        #pragma unroll
+                #pragma unroll
                 for (i32 e = 0; e < 4; e++)
                     rF[m][n][e] = (float)rS[m][n][e];
         if (j >= tiles_full) { // only the last tiles
-        #pragma unroll
+            #pragma unroll
             for (i32 m = 0; m < m_tiles; m++)
-        #pragma unroll
+                #pragma unroll
                 for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
                     const i32 last = args.seq_k - 1 - j * tile_k - lane % 4 * 2; // of the keys this lane's columns may see
-        #pragma unroll
+                    #pragma unroll
                     for (i32 n = 0; n < tile_k / 8; n++)
-        #pragma unroll
+                        #pragma unroll
                         for (i32 e = 0; e < 2; e++)
                             if (n * 8 + e > last) rF[m][n][2 * h + e] = minus_inf;
                 }
@@ -417,11 +419,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++) {
             float scale[2], shift[2]; // x = score * scale + shift is log2 P, p = 1 at log2_p_one
-        #pragma unroll
+            #pragma unroll
             for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
                 scale[h] = fmaxf(r_q_scale[m][h] * r_k_scale, 1e-36f); // never 0: -inf times 0 is no number
                 float top = minus_inf;
-        #pragma unroll
+                #pragma unroll
                 for (i32 n = 0; n < tile_k / 8; n++) top = fmaxf(top, fmaxf(rF[m][n][2 * h], rF[m][n][2 * h + 1]));
                 top *= scale[h];
                 top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
@@ -432,18 +434,18 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                 r_max[m][h] = max_new;
                 shift[h] = log2_p_one - max_safe;
                 r_sum[m][h] *= shrink;
-        #pragma unroll
+                #pragma unroll
                 for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
-        #pragma unroll
+                #pragma unroll
                 for (i32 n = 0; n < tile_k / 8; n++) {
                     rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * scale[h] + shift[h]);
                     rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * scale[h] + shift[h]);
                     r_sum[m][h] += rF[m][n][2 * h] + rF[m][n][2 * h + 1]; // this lane's keys; the quad joins at the end
                 }
             }
-        #pragma unroll
+            #pragma unroll
             for (i32 step = 0; step < pv_steps; step++)
-        #pragma unroll
+                #pragma unroll
                 for (i32 r = 0; r < 4; r++) { // register r: rows l/4 + 8 (r % 2), second half of the step's keys for r >= 2
                     const i32 n = step * 4 + r / 2 * 2, e = r % 2 * 2;
                     rP[m][step][r] = pack_e4m3x4(rF[m][n][e], rF[m][n][e + 1], rF[m][n + 1][e], rF[m][n + 1][e + 1]);
@@ -465,7 +467,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         if (lane == 0) mbar_arrive(v_empty + 8 * slot);
         #pragma unroll
         for (i32 n = 0; n < d_v / 8; n++)
-        #pragma unroll
+            #pragma unroll
             for (i32 e = 0; e < 4; e++) rO[0][n][e] += acc[n][e];
     }
 
@@ -475,7 +477,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     bool bad = false;
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++)
-    #pragma unroll
+        #pragma unroll
         for (i32 h = 0; h < 2; h++) {
             const i32 tile_row = (warp) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
             float sum = r_sum[m][h];
@@ -490,7 +492,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                 ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
             }
             u16 *g_row = g_o + (i64)row * args.o_stride_n;
-    #pragma unroll
+            #pragma unroll
             for (i32 n = 0; n < d_v / 8; n++) {
                 const i32 c = n * 8 + lane % 4 * 2;
                 float x = rO[m][n][2 * h] * inv * g_v_scale[c], y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];

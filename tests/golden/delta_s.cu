@@ -99,7 +99,7 @@ __device__ __forceinline__ void load8(u32 (&r)[4], const u16 *g, bool inside, bo
         asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" // PTX ISA 9.7.9.8, sm_70
                      : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
     } else {
-#pragma unroll
+        #pragma unroll
         for (i32 i = 0; i < 4; i++) r[i] = (u32)g[2 * i] | (u32)g[2 * i + 1] << 16;
     }
 }
@@ -121,9 +121,10 @@ __device__ __forceinline__ float finite(float x, bool &bad)
 // Eight packed elements as fp32, non-finite ones as 0.
 __device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
 {
-#pragma unroll
+    #pragma unroll
     for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
+
 // grid: batch * heads_q * k_tile_count   out: delta_s[batch][heads_q][delta_groups][keys] fp32
 extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_s2_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
 {
@@ -149,16 +150,16 @@ extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_
     // ---- stage 2/2: one key a thread against all groups --------------------------------------------------------------
     const u32 *g_key = (const u32 *)args.k_centred + ((kv_index * args.k_tile_count + tile) * tile_k + tid) * (d_qk / 2);
     float sum[delta_groups];
-#pragma unroll
+    #pragma unroll
     for (i32 g = 0; g < delta_groups; g++) sum[g] = 0.0f;
-#pragma unroll 2
+    #pragma unroll 2
     for (i32 c = 0; c < d_qk; c += 2) {
         const u32 pair = g_key[c / 2];
         const float lo = widen((u16)pair), hi = widen((u16)(pair >> 16));
-#pragma unroll
+        #pragma unroll
         for (i32 g = 0; g < delta_groups; g++) sum[g] += lo * s_mean[g][c] + hi * s_mean[g][c + 1];
     }
     float *g_out = (float *)args.delta_s + head * delta_groups * args.k_tile_count * tile_k + (i64)tile * tile_k + tid;
-#pragma unroll
+    #pragma unroll
     for (i32 g = 0; g < delta_groups; g++) g_out[(i64)g * args.k_tile_count * tile_k] = sum[g];
 }

@@ -99,7 +99,7 @@ __device__ __forceinline__ void load8(u32 (&r)[4], const u16 *g, bool inside, bo
         asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" // PTX ISA 9.7.9.8, sm_70
                      : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
     } else {
-#pragma unroll
+        #pragma unroll
         for (i32 i = 0; i < 4; i++) r[i] = (u32)g[2 * i] | (u32)g[2 * i + 1] << 16;
     }
 }
@@ -121,7 +121,7 @@ __device__ __forceinline__ float finite(float x, bool &bad)
 // Eight packed elements as fp32, non-finite ones as 0.
 __device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
 {
-#pragma unroll
+    #pragma unroll
     for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
@@ -161,6 +161,9 @@ __device__ __forceinline__ float e4m3_value(u32 code)
     return y;
 }
 
+// Divisors of a block's maximum that are tried as its scale; the one with the least squared error is kept.
+__constant__ float scale_divisors[6] = {6.0f, 5.5f, 5.0f, 4.5f, 4.0f, 3.5f};
+
 // Scale amax / divisor as ue4m3, never 0: its code; its value through e4m3_value().
 __device__ __forceinline__ u32 block_scale_code(float amax, float divisor)
 {
@@ -176,7 +179,7 @@ __device__ __forceinline__ float block_scale_value(u32 code)
 __device__ __forceinline__ float e2m1_error8(const float (&x)[8], float inv)
 {
     float error = 0.0f;
-#pragma unroll
+    #pragma unroll
     for (i32 e = 0; e < 8; e++) {
         const float y = fabsf(x[e] * inv), r = y - e2m1_value(e2m1_code(y));
         error += r * r;
@@ -187,23 +190,23 @@ __device__ __forceinline__ float e2m1_error8(const float (&x)[8], float inv)
 // x = H x / sqrt(64): 3 butterflies inside a thread, the others between the 8 lanes that hold a block. All lanes take part.
 __device__ __forceinline__ void hadamard8(float (&x)[8])
 {
-#pragma unroll
+    #pragma unroll
     for (i32 step = 1; step < 8; step *= 2)
-#pragma unroll
+        #pragma unroll
         for (i32 e = 0; e < 8; e++)
             if (!(e & step)) {
                 const float a = x[e], b = x[e + step];
                 x[e] = a + b;
                 x[e + step] = a - b;
             }
-#pragma unroll
+    #pragma unroll
     for (i32 step = 1; step < 8; step *= 2)
-#pragma unroll
+        #pragma unroll
         for (i32 e = 0; e < 8; e++) {
             const float other = __shfl_xor_sync(~0u, x[e], step);
             x[e] = threadIdx.x & step ? other - x[e] : x[e] + other;
         }
-#pragma unroll
+    #pragma unroll
     for (i32 e = 0; e < 8; e++) x[e] *= 0.125f;
 }
 
@@ -216,39 +219,35 @@ __device__ __forceinline__ u32 narrow2(float lo, float hi)
 }
 
 // x[16] -> packed e2m1 codes with the best of 6 scales, by squared error. Returns the scale's code.
-__device__ __forceinline__ u32 block_quantise(u32 &lo, u32 &hi, const float *x)
+__device__ __forceinline__ u32 block_quantise(u32 (&packed)[2], const float (&x)[16])
 {
     float amax = 0.0f;
-#pragma unroll
+    #pragma unroll
     for (i32 e = 0; e < 16; e++) amax = fmaxf(amax, fabsf(x[e]));
     u32 best = 0;
     float best_inv = 0.0f, least = 3.402823466e38f;
-    auto attempt = [&](float divisor) {
-        const u32 code = block_scale_code(amax, divisor);
+    #pragma unroll 1
+    for (i32 i = 0; i < 6; i++) {
+        const u32 code = block_scale_code(amax, scale_divisors[i]);
         const float value = block_scale_value(code), inv = 1.0f / value;
         float error = 0.0f;
-#pragma unroll
+        #pragma unroll
         for (i32 e = 0; e < 16; e++) {
             const float y = fabsf(x[e] * inv), r = y - e2m1_value(e2m1_code(y));
             error += r * r;
         }
         error *= value * value;
         if (error < least) best = code, best_inv = inv, least = error;
-    };
-    attempt(6.0f);
-    attempt(5.5f);
-    attempt(5.0f);
-    attempt(4.5f);
-    attempt(4.0f);
-    attempt(3.5f);
-    lo = 0;
-#pragma unroll
-    for (i32 e = 0; e < 8; e++) lo |= e2m1_code(x[0 + e] * best_inv) << (4 * e);
-    hi = 0;
-#pragma unroll
-    for (i32 e = 0; e < 8; e++) hi |= e2m1_code(x[8 + e] * best_inv) << (4 * e);
+    }
+    #pragma unroll
+    for (i32 w = 0; w < 2; w++) {
+        packed[w] = 0;
+        #pragma unroll
+        for (i32 e = 0; e < 8; e++) packed[w] |= e2m1_code(x[8 * w + e] * best_inv) << (4 * e);
+    }
     return best;
 }
+
 // grid: Q tiles of all heads (quantise_parts bit 0), then K tiles (bit 1), then V tiles (bit 2)
 extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k128_s2_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
 {
@@ -266,8 +265,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
         const i32 batch = (i32)(head / args.heads_q), q_head = (i32)(head % args.heads_q);
         const i64 kv_index = (i64)batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
         const i32 rows_left = args.seq_q - tile * tile_q;
-        // ---- load: 8 elements an item; rows past the sequence and channels past the head dim are zero -------------------
-        // item i of a thread is chunk (i * threads + tid) % chunks of row (i * threads + tid) / chunks
+        // ---- the tile: items of 8 elements; item i of a thread is chunk (i * threads + tid) % chunks of row (i * threads + tid) / chunks ----
         constexpr i32 items = tile_q * chunks / threads;
         static_assert(items * threads == tile_q * chunks, "a tile is a whole number of items per thread");
         const u16 *g_rows = (const u16 *)args.q + batch * args.q_stride_b + q_head * args.q_stride_h
@@ -289,15 +287,15 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                             // ---- lse_bias = sm_scale * q . mean(K), natural-log units ---------------------------------------------------------
                             if (args.lse_bias) {
                                 float *s_dot = s_k_mean + d_qk; // [tile_q][chunks / 4]: one sum per 4 chunks, so that the order of the sum is fixed
-                            #pragma unroll
+                                #pragma unroll 4
                                 for (i32 i = 0; i < items; i++) {
                                     const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-                                    float x[8];
                                     u32 raw[4];
+                                    float x[8];
                                     load8(raw, g_rows + row * args.q_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 1);
                                     widen8(x, raw, bad);
                                     float dot = 0.0f;
-                            #pragma unroll
+                                    #pragma unroll
                                     for (i32 e = 0; e < 8; e++) dot += x[e] * s_k_mean[chunk * 8 + e];
                                     dot += __shfl_xor_sync(~0u, dot, 1);
                                     dot += __shfl_xor_sync(~0u, dot, 2);
@@ -306,7 +304,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                                 __syncthreads();
                                 for (i32 row = tid; row < tile_q; row += threads) {
                                     float dot = 0.0f;
-                            #pragma unroll
+                                    #pragma unroll
                                     for (i32 c = 0; c < chunks / 4; c++) dot += s_dot[row * (chunks / 4) + c];
                                     ((float *)args.lse_bias)[(head * args.q_tile_count + tile) * tile_q + row] = dot * args.sm_scale;
                                 }
@@ -337,15 +335,15 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                             #pragma unroll 1
                             for (i32 i = 0; i < items; i++) {
                                 const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-                                float x[8];
                                 u32 raw[4];
+                                float x[8];
                                 load8(raw, g_rows + row * args.q_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 1);
                                 widen8(x, raw, bad);
                                 #pragma unroll
                                 for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_q_mean[row / q_group * d_qk + chunk * 8 + e] : 0.0f;
                                 hadamard8(x); // along the head dim, over blocks of 64 channels, orthonormal
                                 float amax = 0.0f;
-                            #pragma unroll
+                                #pragma unroll
                                 for (i32 e = 0; e < 8; e++) amax = fmaxf(amax, fabsf(x[e]));
                                 amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
                                 amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 2)); // the 4 lanes hold chunks of one row
@@ -365,8 +363,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                             #pragma unroll 1
                             for (i32 i = 0; i < items; i++) {
                                 const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-                                float x[8];
                                 u32 raw[4];
+                                float x[8];
                                 load8(raw, g_rows + row * args.q_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 1);
                                 widen8(x, raw, bad);
                                 #pragma unroll
@@ -375,7 +373,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                                 const float second = __uint_as_float(s_amax[row / (tile_q / groups)]);
                                 const float to_unit = second > 0.0f ? 2688.0f / second : 0.0f;
                                 float amax = 0.0f;
-                            #pragma unroll
+                                #pragma unroll
                                 for (i32 e = 0; e < 8; e++) {
                                     x[e] *= to_unit;
                                     amax = fmaxf(amax, fabsf(x[e]));
@@ -383,48 +381,9 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                                 amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
                                 u32 scale = 0;
                                 float inv = 0.0f, least = 3.402823466e38f;
-                                {
-                                    const u32 code = block_scale_code(amax, 6.0f);
-                                    const float value = block_scale_value(code);
-                                    float error = e2m1_error8(x, 1.0f / value);
-                                    error += __shfl_xor_sync(~0u, error, 1);
-                                    error *= value * value;
-                                    if (error < least) scale = code, inv = 1.0f / value, least = error;
-                                }
-                                {
-                                    const u32 code = block_scale_code(amax, 5.5f);
-                                    const float value = block_scale_value(code);
-                                    float error = e2m1_error8(x, 1.0f / value);
-                                    error += __shfl_xor_sync(~0u, error, 1);
-                                    error *= value * value;
-                                    if (error < least) scale = code, inv = 1.0f / value, least = error;
-                                }
-                                {
-                                    const u32 code = block_scale_code(amax, 5.0f);
-                                    const float value = block_scale_value(code);
-                                    float error = e2m1_error8(x, 1.0f / value);
-                                    error += __shfl_xor_sync(~0u, error, 1);
-                                    error *= value * value;
-                                    if (error < least) scale = code, inv = 1.0f / value, least = error;
-                                }
-                                {
-                                    const u32 code = block_scale_code(amax, 4.5f);
-                                    const float value = block_scale_value(code);
-                                    float error = e2m1_error8(x, 1.0f / value);
-                                    error += __shfl_xor_sync(~0u, error, 1);
-                                    error *= value * value;
-                                    if (error < least) scale = code, inv = 1.0f / value, least = error;
-                                }
-                                {
-                                    const u32 code = block_scale_code(amax, 4.0f);
-                                    const float value = block_scale_value(code);
-                                    float error = e2m1_error8(x, 1.0f / value);
-                                    error += __shfl_xor_sync(~0u, error, 1);
-                                    error *= value * value;
-                                    if (error < least) scale = code, inv = 1.0f / value, least = error;
-                                }
-                                {
-                                    const u32 code = block_scale_code(amax, 3.5f);
+                                #pragma unroll 1
+                                for (i32 c = 0; c < 6; c++) {
+                                    const u32 code = block_scale_code(amax, scale_divisors[c]);
                                     const float value = block_scale_value(code);
                                     float error = e2m1_error8(x, 1.0f / value);
                                     error += __shfl_xor_sync(~0u, error, 1);
@@ -432,11 +391,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                                     if (error < least) scale = code, inv = 1.0f / value, least = error;
                                 }
                                 u32 packed = 0;
-                            #pragma unroll
+                                #pragma unroll
                                 for (i32 e = 0; e < 8; e++) packed |= e2m1_code(x[e] * inv) << (4 * e);
                                 const i32 panel = chunk * 4 / qk_panel_bytes, byte = chunk * 4 % qk_panel_bytes;
                                 u8 *g_row = g_image + (panel * tile_q + row) * qk_panel_bytes;
-                                *(u32 *)(g_row + ((byte / 16) ^ (((row) >> 2) & 1)) * 16 + byte % 16) = packed;
+                                *(u32 *)(g_row + (byte / 16 ^ row / 4 % 2) * 16 + byte % 16) = packed;
 
                                 // block scales, in the order of the MMA's lanes: byte = block within a k step of 64
                                 if (chunk % 2 == 0) {
@@ -460,8 +419,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
         const i32 batch = (i32)(head / args.heads_kv), kv_head = (i32)(head % args.heads_kv);
         const i64 kv_index = head;
         const i32 rows_left = args.seq_k - tile * tile_k;
-        // ---- load: 8 elements an item; rows past the sequence and channels past the head dim are zero -------------------
-        // item i of a thread is chunk (i * threads + tid) % chunks of row (i * threads + tid) / chunks
+        // ---- the tile: items of 8 elements; item i of a thread is chunk (i * threads + tid) % chunks of row (i * threads + tid) / chunks ----
         constexpr i32 items = tile_k * chunks / threads;
         static_assert(items * threads == tile_k * chunks, "a tile is a whole number of items per thread");
         const u16 *g_rows = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h
@@ -490,8 +448,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                             #pragma unroll 1
                             for (i32 i = 0; i < items; i++) {
                                 const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-                                float x[8];
                                 u32 raw[4];
+                                float x[8];
                                 load8(raw, g_rows + row * args.k_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 2);
                                 widen8(x, raw, bad);
                                 #pragma unroll
@@ -502,7 +460,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                                 for (i32 e = 0; e < 4; e++) g_centred[e] = narrow2(x[2 * e], x[2 * e + 1]);
                                 hadamard8(x); // along the head dim, over blocks of 64 channels, orthonormal
                                 float amax = 0.0f;
-                            #pragma unroll
+                                #pragma unroll
                                 for (i32 e = 0; e < 8; e++) amax = fmaxf(amax, fabsf(x[e]));
                                 amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
                                 amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 2)); // the 4 lanes hold chunks of one row
@@ -522,8 +480,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                             #pragma unroll 1
                             for (i32 i = 0; i < items; i++) {
                                 const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-                                float x[8];
                                 u32 raw[4];
+                                float x[8];
                                 load8(raw, g_rows + row * args.k_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 2);
                                 widen8(x, raw, bad);
                                 #pragma unroll
@@ -532,7 +490,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                                 const float second = __uint_as_float(s_amax[row / (tile_k / groups)]);
                                 const float to_unit = second > 0.0f ? 2688.0f / second : 0.0f;
                                 float amax = 0.0f;
-                            #pragma unroll
+                                #pragma unroll
                                 for (i32 e = 0; e < 8; e++) {
                                     x[e] *= to_unit;
                                     amax = fmaxf(amax, fabsf(x[e]));
@@ -540,48 +498,9 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                                 amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
                                 u32 scale = 0;
                                 float inv = 0.0f, least = 3.402823466e38f;
-                                {
-                                    const u32 code = block_scale_code(amax, 6.0f);
-                                    const float value = block_scale_value(code);
-                                    float error = e2m1_error8(x, 1.0f / value);
-                                    error += __shfl_xor_sync(~0u, error, 1);
-                                    error *= value * value;
-                                    if (error < least) scale = code, inv = 1.0f / value, least = error;
-                                }
-                                {
-                                    const u32 code = block_scale_code(amax, 5.5f);
-                                    const float value = block_scale_value(code);
-                                    float error = e2m1_error8(x, 1.0f / value);
-                                    error += __shfl_xor_sync(~0u, error, 1);
-                                    error *= value * value;
-                                    if (error < least) scale = code, inv = 1.0f / value, least = error;
-                                }
-                                {
-                                    const u32 code = block_scale_code(amax, 5.0f);
-                                    const float value = block_scale_value(code);
-                                    float error = e2m1_error8(x, 1.0f / value);
-                                    error += __shfl_xor_sync(~0u, error, 1);
-                                    error *= value * value;
-                                    if (error < least) scale = code, inv = 1.0f / value, least = error;
-                                }
-                                {
-                                    const u32 code = block_scale_code(amax, 4.5f);
-                                    const float value = block_scale_value(code);
-                                    float error = e2m1_error8(x, 1.0f / value);
-                                    error += __shfl_xor_sync(~0u, error, 1);
-                                    error *= value * value;
-                                    if (error < least) scale = code, inv = 1.0f / value, least = error;
-                                }
-                                {
-                                    const u32 code = block_scale_code(amax, 4.0f);
-                                    const float value = block_scale_value(code);
-                                    float error = e2m1_error8(x, 1.0f / value);
-                                    error += __shfl_xor_sync(~0u, error, 1);
-                                    error *= value * value;
-                                    if (error < least) scale = code, inv = 1.0f / value, least = error;
-                                }
-                                {
-                                    const u32 code = block_scale_code(amax, 3.5f);
+                                #pragma unroll 1
+                                for (i32 c = 0; c < 6; c++) {
+                                    const u32 code = block_scale_code(amax, scale_divisors[c]);
                                     const float value = block_scale_value(code);
                                     float error = e2m1_error8(x, 1.0f / value);
                                     error += __shfl_xor_sync(~0u, error, 1);
@@ -589,11 +508,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                                     if (error < least) scale = code, inv = 1.0f / value, least = error;
                                 }
                                 u32 packed = 0;
-                            #pragma unroll
+                                #pragma unroll
                                 for (i32 e = 0; e < 8; e++) packed |= e2m1_code(x[e] * inv) << (4 * e);
                                 const i32 panel = chunk * 4 / qk_panel_bytes, byte = chunk * 4 % qk_panel_bytes;
                                 u8 *g_row = g_image + (panel * tile_k + row) * qk_panel_bytes;
-                                *(u32 *)(g_row + ((byte / 16) ^ (((row) >> 2) & 1)) * 16 + byte % 16) = packed;
+                                *(u32 *)(g_row + (byte / 16 ^ row / 4 % 2) * 16 + byte % 16) = packed;
 
                                 // block scales, in the order of the MMA's lanes: byte = block within a k step of 64
                                 if (chunk % 2 == 0) {
@@ -624,7 +543,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
             u32 raw[4];
             load8(raw, g_rows + key * args.v_stride_n + chunk * 8, key < keys_left && chunk * 8 < head_dim_v, args.vector_io & 4);
             u32 *s_row = (u32 *)(s_v + key * v_pitch + chunk * 8);
-        #pragma unroll
+            #pragma unroll
             for (i32 e = 0; e < 4; e++) s_row[e] = raw[e];
         }
 
@@ -651,24 +570,24 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
         }
         __syncthreads();
 
-        // ---- codes: 16 bytes, 32 keys of one channel, an item ---------------------------------------------------------------
+        // ---- codes: 8 bytes, 16 keys of one channel, an item ---------------------------------------------------------------
         u8 *g_image = (u8 *)args.v_tiles + (head * args.k_tile_count + tile) * v_tile_bytes;
-        for (i32 item = tid; item < d_v * (v_row_bytes / 16); item += threads) {
-            const i32 c = item % d_v, chunk = item / d_v;
+        for (i32 item = tid; item < d_v * (v_row_bytes / 8); item += threads) {
+            const i32 c = item % d_v, part = item / d_v;
             const float inv = s_inv[c], mean = s_mean[c];
-            float y[32];
-        #pragma unroll
-            for (i32 k = 0; k < 32; k++) {
-                const i32 key = chunk * 32 + (8 * (((k) & 7) >> 1) + 2 * ((k) >> 3) + ((k) & 1)); // the key of position k of the P fragment
+            float y[16];
+            #pragma unroll
+            for (i32 k = 0; k < 16; k++) {
+                const i32 position = part * 16 + k; // along the P fragment
+                const i32 key = position / 32 * 32 + 8 * (position % 8 / 2) + 2 * (position % 32 / 8) + position % 2;
                 y[k] = key < keys_left ? (finite(widen(s_v[key * v_pitch + c]), bad) - mean) * inv : 0.0f;
             }
-            u32 packed[4];
-            u8 *g_word = g_image + v_data_bytes + ((c / 32 * (tile_k / 64) + chunk / 2) * 32 + 4 * (c % 8) + c % 32 / 8) * 4;
-            g_word[chunk % 2 * 2] = (u8)block_quantise(packed[0], packed[1], y);
-            g_word[chunk % 2 * 2 + 1] = (u8)block_quantise(packed[2], packed[3], y + 16);
-            const i32 panel = chunk * 16 / v_panel_bytes, byte = chunk * 16 % v_panel_bytes;
-            uint4 *g_chunk = (uint4 *)(g_image + (panel * d_v + c) * v_panel_bytes + ((byte / 16) ^ (((c) >> 1) & 3)) * 16);
-            *g_chunk = make_uint4(packed[0], packed[1], packed[2], packed[3]);
+            u32 packed[2];
+            u8 *g_word = g_image + v_data_bytes + ((c / 32 * (tile_k / 64) + part / 4) * 32 + 4 * (c % 8) + c % 32 / 8) * 4;
+            g_word[part % 4] = (u8)block_quantise(packed, y);
+            const i32 panel = part * 8 / v_panel_bytes, byte = part * 8 % v_panel_bytes;
+            u8 *g_chunk = g_image + (panel * d_v + c) * v_panel_bytes + (byte / 16 ^ c / 2 % 4) * 16;
+            *(uint2 *)(g_chunk + byte % 16) = make_uint2(packed[0], packed[1]);
         }
         if (bad && args.flags) atomicOr((u32 *)args.flags, 4u);
     }

@@ -96,7 +96,7 @@ __device__ __forceinline__ void load8(u32 (&r)[4], const u16 *g, bool inside, bo
         asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" // PTX ISA 9.7.9.8, sm_70
                      : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
     } else {
-#pragma unroll
+        #pragma unroll
         for (i32 i = 0; i < 4; i++) r[i] = (u32)g[2 * i] | (u32)g[2 * i + 1] << 16;
     }
 }
@@ -118,7 +118,7 @@ __device__ __forceinline__ float finite(float x, bool &bad)
 // Eight packed elements as fp32, non-finite ones as 0.
 __device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
 {
-#pragma unroll
+    #pragma unroll
     for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
@@ -133,6 +133,7 @@ __device__ __forceinline__ u32 pack_e4m3x4(float a, float b, float c, float d)
         : "=r"(r) : "f"(a), "f"(b), "f"(c), "f"(d));
     return r;
 }
+
 // grid: Q tiles of all heads (quantise_parts bit 0), then K tiles (bit 1), then V tiles (bit 2)
 extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_q128_k128_s2_w8_sm_90a_bf16(const __grid_constant__ kernel_args args)
 {
@@ -150,104 +151,102 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
         const i32 batch = (i32)(head / args.heads_q), q_head = (i32)(head % args.heads_q);
         const i64 kv_index = (i64)batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
         const i32 rows_left = args.seq_q - tile * tile_q;
-        // ---- load: 8 elements an item; rows past the sequence and channels past the head dim are zero -------------------
-        // item i of a thread is chunk (i * threads + tid) % chunks of row (i * threads + tid) / chunks
+        // ---- the tile: items of 8 elements; item i of a thread is chunk (i * threads + tid) % chunks of row (i * threads + tid) / chunks ----
         constexpr i32 items = tile_q * chunks / threads;
         static_assert(items * threads == tile_q * chunks, "a tile is a whole number of items per thread");
         const u16 *g_rows = (const u16 *)args.q + batch * args.q_stride_b + q_head * args.q_stride_h
                             + (i64)tile * tile_q * args.q_stride_n;
-        u32 raw[items][4]; // packed bf16
-        #pragma unroll
-        for (i32 i = 0; i < items; i++) {
-            const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-            load8(raw[i], g_rows + row * args.q_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 1);
-        }
-        // ---- mean of K: fp32, joined from the parts in a fixed order ------------------------------------------------------
-        // out: s_k_mean[d_qk] fp32
-        float *s_k_mean = (float *)smem;
-        if (args.lse_bias) {
-            const float *g_stats = (const float *)args.stats + kv_index * args.splits * 6 * stats_width;
-            const float inv_keys = args.seq_k > 0 ? 1.0f / (float)args.seq_k : 0.0f;
-            for (i32 c = tid; c < d_qk; c += threads) {
-                float sum = 0.0f;
-                if (args.seq_k > 0)
-                    for (i32 s = 0; s < args.splits; s++) sum += g_stats[(i64)s * 6 * stats_width + c];
-                s_k_mean[c] = sum * inv_keys;
-            }
-        }
-        __syncthreads();
-        // ---- lse_bias = sm_scale * q . mean(K), natural-log units ---------------------------------------------------------
-        if (args.lse_bias) {
-            float *s_dot = s_k_mean + d_qk; // [tile_q][chunks / 4]: one sum per 4 chunks, so that the order of the sum is fixed
-        #pragma unroll
-            for (i32 i = 0; i < items; i++) {
-                const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-                float x[8];
-                widen8(x, raw[i], bad);
-                float dot = 0.0f;
-        #pragma unroll
-                for (i32 e = 0; e < 8; e++) dot += x[e] * s_k_mean[chunk * 8 + e];
-                dot += __shfl_xor_sync(~0u, dot, 1);
-                dot += __shfl_xor_sync(~0u, dot, 2);
-                if (chunk % 4 == 0) s_dot[row * (chunks / 4) + chunk / 4] = dot;
-            }
-            __syncthreads();
-            for (i32 row = tid; row < tile_q; row += threads) {
-                float dot = 0.0f;
-        #pragma unroll
-                for (i32 c = 0; c < chunks / 4; c++) dot += s_dot[row * (chunks / 4) + c];
-                ((float *)args.lse_bias)[(head * args.q_tile_count + tile) * tile_q + row] = dot * args.sm_scale;
-            }
-            __syncthreads();
-        }
-        // ---- int8: largest magnitude of each scale group (per_thread) ---------------------------------------------------
-        // group of a row: rows l/4 and l/4 + 8 of 16, which one thread of the score fragment holds
-        constexpr i32 groups = 64;
-        u32 *s_amax = (u32 *)(smem + 4 * d_qk); // fp32 bits; magnitudes order as integers
-        for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
-        __syncthreads();
-        #pragma unroll
-        for (i32 i = 0; i < items; i++) {
-            const i32 row = (i * threads + tid) / chunks;
-            float x[8], amax = 0.0f;
-            widen8(x, raw[i], bad);
-        #pragma unroll
-            for (i32 e = 0; e < 8; e++) amax = fmaxf(amax, fabsf(x[e]));
-            amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
-            amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 2)); // the 4 lanes hold chunks of one row
-            if (tid % 4 == 0) atomicMax(&s_amax[(row / 16 * 8 + row % 8)], __float_as_uint(amax));
-        }
-        __syncthreads();
-        #pragma unroll
-        for (i32 i = 0; i < items; i++) asm volatile("" : "+r"(raw[i][0]), "+r"(raw[i][1]), "+r"(raw[i][2]), "+r"(raw[i][3])); // widened again below: packed, a tile fits the registers
+                            // ---- mean of K: fp32, joined from the parts in a fixed order ------------------------------------------------------
+                            // out: s_k_mean[d_qk] fp32
+                            float *s_k_mean = (float *)smem;
+                            if (args.lse_bias) {
+                                const float *g_stats = (const float *)args.stats + kv_index * args.splits * 6 * stats_width;
+                                const float inv_keys = args.seq_k > 0 ? 1.0f / (float)args.seq_k : 0.0f;
+                                for (i32 c = tid; c < d_qk; c += threads) {
+                                    float sum = 0.0f;
+                                    if (args.seq_k > 0)
+                                        for (i32 s = 0; s < args.splits; s++) sum += g_stats[(i64)s * 6 * stats_width + c];
+                                    s_k_mean[c] = sum * inv_keys;
+                                }
+                            }
+                            __syncthreads();
+                            // ---- lse_bias = sm_scale * q . mean(K), natural-log units ---------------------------------------------------------
+                            if (args.lse_bias) {
+                                float *s_dot = s_k_mean + d_qk; // [tile_q][chunks / 4]: one sum per 4 chunks, so that the order of the sum is fixed
+                                #pragma unroll 4
+                                for (i32 i = 0; i < items; i++) {
+                                    const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
+                                    u32 raw[4];
+                                    float x[8];
+                                    load8(raw, g_rows + row * args.q_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 1);
+                                    widen8(x, raw, bad);
+                                    float dot = 0.0f;
+                                    #pragma unroll
+                                    for (i32 e = 0; e < 8; e++) dot += x[e] * s_k_mean[chunk * 8 + e];
+                                    dot += __shfl_xor_sync(~0u, dot, 1);
+                                    dot += __shfl_xor_sync(~0u, dot, 2);
+                                    if (chunk % 4 == 0) s_dot[row * (chunks / 4) + chunk / 4] = dot;
+                                }
+                                __syncthreads();
+                                for (i32 row = tid; row < tile_q; row += threads) {
+                                    float dot = 0.0f;
+                                    #pragma unroll
+                                    for (i32 c = 0; c < chunks / 4; c++) dot += s_dot[row * (chunks / 4) + c];
+                                    ((float *)args.lse_bias)[(head * args.q_tile_count + tile) * tile_q + row] = dot * args.sm_scale;
+                                }
+                                __syncthreads();
+                            }
+                            // ---- int8: largest magnitude of each scale group (per_thread) ---------------------------------------------------
+                            // group of a row: rows l/4 and l/4 + 8 of 16, which one thread of the score fragment holds
+                            constexpr i32 groups = 64;
+                            u32 *s_amax = (u32 *)(smem + 4 * d_qk); // fp32 bits; magnitudes order as integers
+                            for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
+                            __syncthreads();
+                            #pragma unroll 4
+                            for (i32 i = 0; i < items; i++) {
+                                const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
+                                u32 raw[4];
+                                float x[8];
+                                load8(raw, g_rows + row * args.q_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 1);
+                                widen8(x, raw, bad);
+                                float amax = 0.0f;
+                                #pragma unroll
+                                for (i32 e = 0; e < 8; e++) amax = fmaxf(amax, fabsf(x[e]));
+                                amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
+                                amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 2)); // the 4 lanes hold chunks of one row
+                                if (tid % 4 == 0) atomicMax(&s_amax[(row / 16 * 8 + row % 8)], __float_as_uint(amax));
+                            }
+                            __syncthreads();
 
-        // ---- scales: value = code * amax / 127; an empty group gets scale 1 -------------------------------------------------
-        float *g_scale = (float *)args.q_scale + (head * args.q_tile_count + tile) * tile_q;
-        for (i32 row = tid; row < tile_q; row += threads) {
-            const float amax = __uint_as_float(s_amax[(row / 16 * 8 + row % 8)]);
-            g_scale[row] = (amax > 0.0f ? amax * (1.0f / 127.0f) : 1.0f) * args.sm_scale * log2_e; // log2 units per score
-        }
-        u8 *g_image = (u8 *)args.q_tiles + (head * args.q_tile_count + tile) * q_tile_bytes;
+                            // ---- scales: value = code * amax / 127; an empty group gets scale 1 -------------------------------------------------
+                            float *g_scale = (float *)args.q_scale + (head * args.q_tile_count + tile) * tile_q;
+                            for (i32 row = tid; row < tile_q; row += threads) {
+                                const float amax = __uint_as_float(s_amax[(row / 16 * 8 + row % 8)]);
+                                g_scale[row] = (amax > 0.0f ? amax * (1.0f / 127.0f) : 1.0f) * args.sm_scale * log2_e; // log2 units per score
+                            }
+                            u8 *g_image = (u8 *)args.q_tiles + (head * args.q_tile_count + tile) * q_tile_bytes;
 
-        // ---- codes: 8 bytes an item, to their place in the image ------------------------------------------------------------
-        #pragma unroll
-        for (i32 i = 0; i < items; i++) {
-            const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-            const float amax = __uint_as_float(s_amax[(row / 16 * 8 + row % 8)]);
-            const float inv = amax > 0.0f ? 127.0f / amax : 0.0f;
-            float x[8];
-            u32 code[8];
-            widen8(x, raw[i], bad);
-        #pragma unroll
-            for (i32 e = 0; e < 8; e++) {
-                const float y = x[e];
-                code[e] = (u32)min(max(__float2int_rn(y * inv), -127), 127) & 0xffu;
-            }
-            const u32 lo = code[0] | code[1] << 8 | code[2] << 16 | code[3] << 24, hi = code[4] | code[5] << 8 | code[6] << 16 | code[7] << 24;
-            const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
-            u8 *g_row = g_image + (panel * tile_q + row) * qk_panel_bytes;
-            *(u64 *)(g_row + ((byte / 16) ^ ((row) & 7)) * 16 + byte % 16) = (u64)hi << 32 | lo;
-        }
+                            // ---- codes: 8 bytes an item, to their place in the image ------------------------------------------------------------
+                            #pragma unroll 4
+                            for (i32 i = 0; i < items; i++) {
+                                const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
+                                u32 raw[4];
+                                float x[8];
+                                load8(raw, g_rows + row * args.q_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 1);
+                                widen8(x, raw, bad);
+                                const float amax = __uint_as_float(s_amax[(row / 16 * 8 + row % 8)]);
+                                const float inv = amax > 0.0f ? 127.0f / amax : 0.0f;
+                                u32 code[8];
+                                #pragma unroll
+                                for (i32 e = 0; e < 8; e++) {
+                                    const float y = x[e];
+                                    code[e] = (u32)min(max(__float2int_rn(y * inv), -127), 127) & 0xffu;
+                                }
+                                const u32 lo = code[0] | code[1] << 8 | code[2] << 16 | code[3] << 24, hi = code[4] | code[5] << 8 | code[6] << 16 | code[7] << 24;
+                                const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
+                                u8 *g_row = g_image + (panel * tile_q + row) * qk_panel_bytes;
+                                *(u64 *)(g_row + (byte / 16 ^ row % 8) * 16 + byte % 16) = (u64)hi << 32 | lo;
+                            }
         if (bad && args.flags) atomicOr((u32 *)args.flags, 1u);
         return;
     }
@@ -259,81 +258,76 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
         const i32 batch = (i32)(head / args.heads_kv), kv_head = (i32)(head % args.heads_kv);
         const i64 kv_index = head;
         const i32 rows_left = args.seq_k - tile * tile_k;
-        // ---- load: 8 elements an item; rows past the sequence and channels past the head dim are zero -------------------
-        // item i of a thread is chunk (i * threads + tid) % chunks of row (i * threads + tid) / chunks
+        // ---- the tile: items of 8 elements; item i of a thread is chunk (i * threads + tid) % chunks of row (i * threads + tid) / chunks ----
         constexpr i32 items = tile_k * chunks / threads;
         static_assert(items * threads == tile_k * chunks, "a tile is a whole number of items per thread");
         const u16 *g_rows = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h
                             + (i64)tile * tile_k * args.k_stride_n;
-        u32 raw[items][4]; // packed bf16
-        #pragma unroll
-        for (i32 i = 0; i < items; i++) {
-            const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-            load8(raw[i], g_rows + row * args.k_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 2);
-        }
-        // ---- mean of K: fp32, joined from the parts in a fixed order ------------------------------------------------------
-        // out: s_k_mean[d_qk] fp32
-        float *s_k_mean = (float *)smem;
-        {
-            const float *g_stats = (const float *)args.stats + kv_index * args.splits * 6 * stats_width;
-            const float inv_keys = args.seq_k > 0 ? 1.0f / (float)args.seq_k : 0.0f;
-            for (i32 c = tid; c < d_qk; c += threads) {
-                float sum = 0.0f;
-                if (args.seq_k > 0)
-                    for (i32 s = 0; s < args.splits; s++) sum += g_stats[(i64)s * 6 * stats_width + c];
-                s_k_mean[c] = sum * inv_keys;
-            }
-        }
-        __syncthreads();
-        // ---- int8: largest magnitude of each scale group (per_thread) ---------------------------------------------------
-        // group of a key: keys with the same (key % 8) / 2, the columns which one thread of the score fragment holds
-        constexpr i32 groups = 4;
-        u32 *s_amax = (u32 *)(smem + 4 * d_qk); // fp32 bits; magnitudes order as integers
-        for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
-        __syncthreads();
-        #pragma unroll
-        for (i32 i = 0; i < items; i++) {
-            const i32 row = (i * threads + tid) / chunks;
-            float x[8], amax = 0.0f;
-            widen8(x, raw[i], bad);
-            const i32 chunk = (i * threads + tid) % chunks;
-        #pragma unroll
-            for (i32 e = 0; e < 8; e++) amax = fmaxf(amax, fabsf(row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f));
-            amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
-            amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 2)); // the 4 lanes hold chunks of one row
-            if (tid % 4 == 0) atomicMax(&s_amax[(row % 8 / 2)], __float_as_uint(amax));
-        }
-        __syncthreads();
-        #pragma unroll
-        for (i32 i = 0; i < items; i++) asm volatile("" : "+r"(raw[i][0]), "+r"(raw[i][1]), "+r"(raw[i][2]), "+r"(raw[i][3])); // widened again below: packed, a tile fits the registers
+                            // ---- mean of K: fp32, joined from the parts in a fixed order ------------------------------------------------------
+                            // out: s_k_mean[d_qk] fp32
+                            float *s_k_mean = (float *)smem;
+                            {
+                                const float *g_stats = (const float *)args.stats + kv_index * args.splits * 6 * stats_width;
+                                const float inv_keys = args.seq_k > 0 ? 1.0f / (float)args.seq_k : 0.0f;
+                                for (i32 c = tid; c < d_qk; c += threads) {
+                                    float sum = 0.0f;
+                                    if (args.seq_k > 0)
+                                        for (i32 s = 0; s < args.splits; s++) sum += g_stats[(i64)s * 6 * stats_width + c];
+                                    s_k_mean[c] = sum * inv_keys;
+                                }
+                            }
+                            __syncthreads();
+                            // ---- int8: largest magnitude of each scale group (per_thread) ---------------------------------------------------
+                            // group of a key: keys with the same (key % 8) / 2, the columns which one thread of the score fragment holds
+                            constexpr i32 groups = 4;
+                            u32 *s_amax = (u32 *)(smem + 4 * d_qk); // fp32 bits; magnitudes order as integers
+                            for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
+                            __syncthreads();
+                            #pragma unroll 4
+                            for (i32 i = 0; i < items; i++) {
+                                const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
+                                u32 raw[4];
+                                float x[8];
+                                load8(raw, g_rows + row * args.k_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 2);
+                                widen8(x, raw, bad);
+                                float amax = 0.0f;
+                                #pragma unroll
+                                for (i32 e = 0; e < 8; e++) amax = fmaxf(amax, fabsf(row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f));
+                                amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
+                                amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 2)); // the 4 lanes hold chunks of one row
+                                if (tid % 4 == 0) atomicMax(&s_amax[(row % 8 / 2)], __float_as_uint(amax));
+                            }
+                            __syncthreads();
 
-        // ---- scales: value = code * amax / 127; an empty group gets scale 1 -------------------------------------------------
-        u8 *g_image = (u8 *)args.k_tiles + (head * args.k_tile_count + tile) * k_tile_bytes;
-        float *g_scale = (float *)(g_image + k_data_bytes);
-        for (i32 s = tid; s < k_scales; s += threads) {
-            const float amax = __uint_as_float(s_amax[s]);
-            g_scale[s] = amax > 0.0f ? amax * (1.0f / 127.0f) : 1.0f;
-        }
+                            // ---- scales: value = code * amax / 127; an empty group gets scale 1 -------------------------------------------------
+                            u8 *g_image = (u8 *)args.k_tiles + (head * args.k_tile_count + tile) * k_tile_bytes;
+                            float *g_scale = (float *)(g_image + k_data_bytes);
+                            for (i32 s = tid; s < k_scales; s += threads) {
+                                const float amax = __uint_as_float(s_amax[s]);
+                                g_scale[s] = amax > 0.0f ? amax * (1.0f / 127.0f) : 1.0f;
+                            }
 
-        // ---- codes: 8 bytes an item, to their place in the image ------------------------------------------------------------
-        #pragma unroll
-        for (i32 i = 0; i < items; i++) {
-            const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-            const float amax = __uint_as_float(s_amax[(row % 8 / 2)]);
-            const float inv = amax > 0.0f ? 127.0f / amax : 0.0f;
-            float x[8];
-            u32 code[8];
-            widen8(x, raw[i], bad);
-        #pragma unroll
-            for (i32 e = 0; e < 8; e++) {
-                const float y = row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f;
-                code[e] = (u32)min(max(__float2int_rn(y * inv), -127), 127) & 0xffu;
-            }
-            const u32 lo = code[0] | code[1] << 8 | code[2] << 16 | code[3] << 24, hi = code[4] | code[5] << 8 | code[6] << 16 | code[7] << 24;
-            const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
-            u8 *g_row = g_image + (panel * tile_k + row) * qk_panel_bytes;
-            *(u64 *)(g_row + ((byte / 16) ^ ((row) & 7)) * 16 + byte % 16) = (u64)hi << 32 | lo;
-        }
+                            // ---- codes: 8 bytes an item, to their place in the image ------------------------------------------------------------
+                            #pragma unroll 4
+                            for (i32 i = 0; i < items; i++) {
+                                const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
+                                u32 raw[4];
+                                float x[8];
+                                load8(raw, g_rows + row * args.k_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 2);
+                                widen8(x, raw, bad);
+                                const float amax = __uint_as_float(s_amax[(row % 8 / 2)]);
+                                const float inv = amax > 0.0f ? 127.0f / amax : 0.0f;
+                                u32 code[8];
+                                #pragma unroll
+                                for (i32 e = 0; e < 8; e++) {
+                                    const float y = row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f;
+                                    code[e] = (u32)min(max(__float2int_rn(y * inv), -127), 127) & 0xffu;
+                                }
+                                const u32 lo = code[0] | code[1] << 8 | code[2] << 16 | code[3] << 24, hi = code[4] | code[5] << 8 | code[6] << 16 | code[7] << 24;
+                                const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
+                                u8 *g_row = g_image + (panel * tile_k + row) * qk_panel_bytes;
+                                *(u64 *)(g_row + (byte / 16 ^ row % 8) * 16 + byte % 16) = (u64)hi << 32 | lo;
+                            }
         if (bad && args.flags) atomicOr((u32 *)args.flags, 2u);
         return;
     }
@@ -355,7 +349,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
             u32 raw[4];
             load8(raw, g_rows + key * args.v_stride_n + chunk * 8, key < keys_left && chunk * 8 < head_dim_v, args.vector_io & 4);
             u32 *s_row = (u32 *)(s_v + key * v_pitch + chunk * 8);
-        #pragma unroll
+            #pragma unroll
             for (i32 e = 0; e < 4; e++) s_row[e] = raw[e];
         }
 
@@ -385,20 +379,21 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
         // ---- codes: 16 bytes, 16 keys of one channel, an item ---------------------------------------------------------------
         u8 *g_image = (u8 *)args.v_tiles + (head * args.k_tile_count + tile) * v_tile_bytes;
         for (i32 item = tid; item < d_v * (v_row_bytes / 16); item += threads) {
-            const i32 c = item % d_v, chunk = item / d_v;
+            const i32 c = item % d_v, part = item / d_v;
             const float inv = s_inv[c], mean = s_mean[c];
             float y[16];
-        #pragma unroll
+            #pragma unroll
             for (i32 k = 0; k < 16; k++) {
-                const i32 key = chunk * 16 + (8 * (((k % 16) & 3) >> 1) + 2 * ((k % 16) >> 2) + ((k % 16) & 1)); // the key of position k of the P fragment
+                const i32 position = part * 16 + k; // along the P fragment
+                const i32 key = position / 16 * 16 + 8 * (position % 4 / 2) + 2 * (position % 16 / 4) + position % 2;
                 y[k] = key < keys_left ? (finite(widen(s_v[key * v_pitch + c]), bad) - mean) * inv : 0.0f;
             }
             u32 packed[4];
-        #pragma unroll
+            #pragma unroll
             for (i32 e = 0; e < 4; e++) packed[e] = pack_e4m3x4(y[4 * e], y[4 * e + 1], y[4 * e + 2], y[4 * e + 3]);
-            const i32 panel = chunk * 16 / v_panel_bytes, byte = chunk * 16 % v_panel_bytes;
-            uint4 *g_chunk = (uint4 *)(g_image + (panel * d_v + c) * v_panel_bytes + ((byte / 16) ^ ((c) & 7)) * 16);
-            *g_chunk = make_uint4(packed[0], packed[1], packed[2], packed[3]);
+            const i32 panel = part * 16 / v_panel_bytes, byte = part * 16 % v_panel_bytes;
+            u8 *g_chunk = g_image + (panel * d_v + c) * v_panel_bytes + (byte / 16 ^ c % 8) * 16;
+            *(uint4 *)g_chunk = make_uint4(packed[0], packed[1], packed[2], packed[3]);
         }
         if (bad && args.flags) atomicOr((u32 *)args.flags, 4u);
     }

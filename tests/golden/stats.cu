@@ -96,7 +96,7 @@ __device__ __forceinline__ void load8(u32 (&r)[4], const u16 *g, bool inside, bo
         asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" // PTX ISA 9.7.9.8, sm_70
                      : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
     } else {
-#pragma unroll
+        #pragma unroll
         for (i32 i = 0; i < 4; i++) r[i] = (u32)g[2 * i] | (u32)g[2 * i + 1] << 16;
     }
 }
@@ -118,9 +118,10 @@ __device__ __forceinline__ float finite(float x, bool &bad)
 // Eight packed elements as fp32, non-finite ones as 0.
 __device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
 {
-#pragma unroll
+    #pragma unroll
     for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
+
 // grid: batch * heads_kv * splits * 2, K and V in turn   out: stats[batch][heads_kv][split][6][stats_width]: sum, min, max of K, then V
 extern "C" __global__ void __launch_bounds__(threads) int8_fp8_d128_stats_q128_k128_s2_w8_sm_90a_bf16(const __grid_constant__ kernel_args args)
 {
@@ -142,20 +143,20 @@ extern "C" __global__ void __launch_bounds__(threads) int8_fp8_d128_stats_q128_k
     // ---- stage 2/3: each thread runs down 8 channels ---------------------------------------------------------------
     const i32 chunk = threadIdx.x % chunks, lane = threadIdx.x / chunks;
     float sum[8], low[8], high[8];
-#pragma unroll
+    #pragma unroll
     for (i32 i = 0; i < 8; i++) sum[i] = 0.0f, low[i] = 3.402823466e38f, high[i] = -3.402823466e38f;
     bool bad = false;
     if (lane < lanes) {
-#pragma unroll 4
+        #pragma unroll 4
         for (i32 n = first + lane; n < last; n += lanes) {
             u32 raw[4];
             float x[8];
             load8(raw, g_rows + n * stride + chunk * 8, chunk * 8 < dim, vector);
             widen8(x, raw, bad);
-#pragma unroll
+            #pragma unroll
             for (i32 i = 0; i < 8; i++) sum[i] += x[i], low[i] = fminf(low[i], x[i]), high[i] = fmaxf(high[i], x[i]);
         }
-#pragma unroll
+        #pragma unroll
         for (i32 i = 0; i < 8; i++) {
             s_part[0][lane][chunk * 8 + i] = sum[i];
             s_part[1][lane][chunk * 8 + i] = low[i];
