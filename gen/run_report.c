@@ -60,7 +60,7 @@ void run_report_text(const struct run_report *r, struct buf *out) {
     buf_printf(out, "device   %s (sm_%d, %d multiprocessors, %.1f GB)\n", r->device->driver.device_name,
                r->device->driver.sm, r->device->driver.multiprocessors, (double)r->device->memory_bytes * 1e-9);
     put_problem(r, out);
-    buf_printf(out, "wrote    %s: %s\n", r->out, written);
+    buf_printf(out, "wrote    %s: %s%s\n", r->out, written, r->io == FORMAT_BF16 ? ", stored as f32" : "");
     if (r->lse) buf_printf(out, "wrote    %s: LSE, natural log, f32\n", r->lse);
     if (r->check) put_check(r, out);
     if (r->repeat) put_times(r, out);
