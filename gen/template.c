@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -86,13 +87,15 @@ void template_source_free(struct template_source *s) {
 }
 
 void template_source_keep(struct template_source *s) {
-    static struct kept {
+    struct kept {
         struct kept *next;
         struct template_source source;
-    } * kept;
+    };
+    static struct kept *_Atomic kept; // expansions may fail in several threads at once
     struct kept *k = xmalloc(sizeof *k);
-    *k = (struct kept){kept, *s};
-    kept = k;
+    *k = (struct kept){atomic_load(&kept), *s};
+    while (!atomic_compare_exchange_weak(&kept, &k->next, k)) {
+    }
     *s = (struct template_source){0};
 }
 
