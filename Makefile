@@ -17,7 +17,7 @@ help:
 	@cat <<'END'
 	make run       set up, build, and compile the kernels of specs/fp4_d128.yaml
 	make test      set up, build, and run the tests; also with AddressSanitizer and UndefinedBehaviorSanitizer
-	make test-all  the same with every variant of every spec (hours)
+	make test-all  the same with every variant of every spec (half an hour or more)
 	make bless     accept the emitted text as the new tests/golden/*.cu
 	make install   install program, libraries, CMake package and pkg-config files   [PREFIX=/usr/local] [DESTDIR=]
 	make clean     remove the build folders
