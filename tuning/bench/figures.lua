@@ -42,6 +42,8 @@ local function field_of(json, name)
   return list
 end
 
+local load = tonumber(line_of("cut -d' ' -f1 /proc/loadavg"))
+if load > 0.5 then io.stderr:write(("figures: this machine is busy (load average %.1f): the times will be too long\n"):format(load)) end
 local scratch = line_of("mktemp -d")
 local cache = "SAGE_CACHE_DIR=" .. scratch .. "/cache "
 local sagegen = build .. "/sagegen"
@@ -79,7 +81,7 @@ local facts = {
 }
 local of = {}
 for _, fact in ipairs(facts) do of[fact[1]] = fact[2] end
-facts[#facts + 1] = { "machine", ("%s cores, NVRTC %s, no GPU, %s kernels one at a time, %s, commit %s"):format(of.cores, of.nvrtc, of.kernels, of.date, of.commit) }
+facts[#facts + 1] = { "machine", ("%s cores, NVRTC %s, load average %.1f before, %s kernels one at a time, %s, commit %s"):format(of.cores, of.nvrtc, load, of.kernels, of.date, of.commit) }
 
 -- -- Record and table ----------------------------------------------------------
 
