@@ -1,9 +1,241 @@
-// cmd_verify: sagegen verify. Stub.
+// cmd_verify: `sagegen verify`: builds the kernels that this GPU runs and compares them with the float64 reference. Words
+// of the command line, the order of the steps, the exit status; the checks themselves are in verify_*.c.
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd.h"
 
+#include "shipped.h"
+#include "verify.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum { VERIFY_NO_GPU = 77 }; /* what CTest and Automake take for "skipped" */
+
+enum { OPT_SPEC, OPT_ALL, OPT_ARCH, OPT_IO, OPT_MASK, OPT_VARIANT, OPT_QUICK, OPT_FULL, OPT_ONLY, OPT_SEED, OPT_THREADS,
+       OPT_NO_FORK, OPT_TIMEOUT, OPT_JSON };
+
+static const struct cmd_option options[] = {
+    [OPT_SPEC] = {"spec", 's', "FILE", "a spec, by file or shipped name; may be repeated"},
+    [OPT_ALL] = {"all", 'a', NULL, "all shipped specs (the default)"},
+    [OPT_ARCH] = {"arch", 0, "LIST", "targets, or native; default: all that run on this GPU, and its portable one"},
+    [OPT_IO] = {"io", 0, "LIST", "bf16, fp16"},
+    [OPT_MASK] = {"mask", 0, "LIST", "none, causal"},
+    [OPT_VARIANT] = {"variant", 0, "NAME", "tuning point; default: each target's default"},
+    [OPT_QUICK] = {"quick", 'q', NULL, "fewer lengths and shapes"},
+    [OPT_FULL] = {"full", 'f', NULL, "also 32768 and 131072 tokens, and offsets beyond 2^31 elements"},
+    [OPT_ONLY] = {"only", 0, "LIST", "quantisers, gates, properties"},
+    [OPT_SEED] = {"seed", 0, "N", "repeat the run that printed this seed"},
+    [OPT_THREADS] = {"threads", 'j', "N", "of the CPU reference and the compiler; default: all CPUs"},
+    [OPT_NO_FORK] = {"no-fork", 0, NULL, "in one process, for debuggers and sanitizers"},
+    [OPT_TIMEOUT] = {"timeout", 0, "S", "seconds without an answer after which a kernel counts as hung (180)"},
+    [OPT_JSON] = {"json", 0, NULL, "one JSON array of all checks on standard output"},
+    {NULL, 0, NULL, NULL},
+};
+
+static const struct cmd_syntax syntax = {
+    .name = "verify",
+    .usage = "verify [--spec FILE ... | --all] [--arch LIST] [--io LIST] [--mask LIST] [--quick | --full] ...",
+    .summary = "Runs kernels on the GPU against float64: quantisers against a model on the CPU, attention against its own\n"
+               "algorithm and the published one, and properties that hold whatever the values. One line a check.\n"
+               "Exit status: 0 all passed, 1 a check failed, 2 bad input, 77 no GPU.",
+    .examples = "  sagegen verify --quick\n  sagegen verify --spec int8_fp8_d128 --arch sm_90a --only gates\n",
+    .options = options,
+};
+
+struct verify_command {
+    struct verify_options options;
+    struct cmd_select select;
+    struct cmd_specs specs;
+    struct verify_choice choice;
+    struct verify_gpu gpu;
+    struct build_setup setup;
+    struct verify_units units;
+    struct verify_report report;
+    struct buf skipped;
+    bool native;
+    int status;
+};
+
+/* -- Words ---- */
+
+static bool parse_only(struct verify_command *v, const char *text) {
+    static const char *const words[] = {"quantisers", "gates", "properties"};
+    for (const char *p = text;; p++) {
+        size_t len = strcspn(p, ",");
+        unsigned bit = 0;
+        for (unsigned i = 0; i < 3; i++)
+            if (strlen(words[i]) == len && strncmp(words[i], p, len) == 0) bit = 1u << i;
+        if (bit == 0) {
+            cmd_bad_input("--only: '%.*s' is none of quantisers, gates, properties", (int)len, p);
+            return false;
+        }
+        v->options.parts |= bit;
+        p += len;
+        if (*p == '\0') return true;
+    }
+}
+
+static bool parse_seed(struct verify_command *v, const char *text) {
+    char *end;
+    v->options.seed = strtoull(text, &end, 0);
+    if (*text >= '0' && *text <= '9' && *end == '\0') return true;
+    cmd_bad_input("--seed must be a whole number, not '%s'", text);
+    return false;
+}
+
+static bool add_all(struct verify_command *v) {
+    bool ok = true;
+    for (int i = 0; i < shipped_count(); i++) {
+        const char *name;
+        size_t len = shipped_name(shipped_get(i), &name);
+        char *copy = xstrndup(name, len);
+        ok &= cmd_specs_add(&v->specs, copy);
+        free(copy);
+    }
+    return ok;
+}
+
+// "native" is this GPU's business, which is asked for later.
+static bool parse_arch(struct verify_command *v, const char *list) {
+    v->native = strcmp(list, "native") == 0;
+    return v->native || cmd_select_arch(&v->select, list);
+}
+
+static bool take_word(struct verify_command *v, int option, const char *value) {
+    switch (option) {
+    case OPT_SPEC:
+    case CMD_WORD:
+        return cmd_specs_add(&v->specs, value) || v->specs.diag.errors > 0; // errors are counted; read on
+    case OPT_ALL:
+        return add_all(v);
+    case OPT_ARCH:
+        return parse_arch(v, value);
+    case OPT_IO:
+        return cmd_select_io(&v->select, value);
+    case OPT_MASK:
+        return cmd_select_mask(&v->select, value);
+    case OPT_VARIANT:
+        v->choice.variant = value;
+        return true;
+    case OPT_ONLY:
+        return parse_only(v, value);
+    case OPT_SEED:
+        return parse_seed(v, value);
+    case OPT_THREADS:
+        return cmd_parse_count("threads", value, 256, &v->options.threads);
+    case OPT_TIMEOUT:
+        return cmd_parse_count("timeout", value, 86400, &v->options.timeout_s);
+    case OPT_NO_FORK:
+        v->options.fork = false;
+        return true;
+    case OPT_JSON:
+        v->report.json = true;
+        return true;
+    default:
+        v->options.level = option == OPT_QUICK ? VERIFY_QUICK : VERIFY_FULL;
+        return true;
+    }
+}
+
+static uint64_t fresh_seed(void) {
+    uint64_t seed = 0;
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) seed = (uint64_t)getpid() * 2654435761u;
+    return seed >> 20; // short enough to be typed again
+}
+
+static bool read_words(struct verify_command *v, int argc, char **argv) {
+    struct cmd_args args = {.syntax = &syntax, .argc = argc, .argv = argv};
+    int option;
+    v->options = (struct verify_options){
+        .level = VERIFY_NORMAL, .seed = fresh_seed(), .fork = true, .timeout_s = 180};
+    while ((option = cmd_next(&args)) != CMD_END) {
+        if (option == CMD_STOP) {
+            v->status = args.status;
+            return false;
+        }
+        if (!take_word(v, option, args.value)) return false;
+    }
+    if (v->specs.count == 0 && !add_all(v)) return false;
+    if (v->options.parts == 0) v->options.parts = VERIFY_ALL;
+    return v->specs.diag.errors == 0;
+}
+
+/* -- Steps ---- */
+
+static bool find_gpu(struct verify_command *v) {
+    char why[DEVICE_ERROR_BYTES];
+    if (verify_probe(v->options.fork, &v->gpu, why, sizeof why)) return true;
+    fprintf(stderr, "sagegen verify: skipped, no usable GPU: %s\n", why);
+    v->status = VERIFY_NO_GPU;
+    return false;
+}
+
+static bool choose_units(struct verify_command *v) {
+    v->choice.target = v->select.target;
+    v->choice.io = v->select.io;
+    v->choice.mask = v->select.mask;
+    v->choice.native = v->native;
+    v->choice.sm = v->gpu.sm;
+    v->choice.level = v->options.level;
+    verify_units_reserve(&v->units, v->specs.count);
+    for (int i = 0; i < v->specs.count; i++)
+        verify_units_add(&v->units, &v->specs.item[i]->spec, v->specs.item[i]->text, &v->choice, &v->skipped);
+    if (v->skipped.len) fputs(v->skipped.data, stderr);
+    if (v->units.count > 0) return true;
+    v->status = cmd_failed("none of the kernels asked for runs on this GPU (sm_%d)", v->gpu.sm);
+    return false;
+}
+
+static bool print_progress(void *user, const struct build_job *job, int done, int count) {
+    (void)user;
+    if (job->state == BUILD_FAILED) fprintf(stderr, "%s\n", job->messages.len ? job->messages.data : "a kernel did not compile");
+    if (done == count || done % 20 == 0) fprintf(stderr, "built %d of %d kernels\n", done, count);
+    return true;
+}
+
+// Kernels that do not build are failures of their units; the others are checked all the same.
+static bool build(struct verify_command *v) {
+    sage_context *context = cmd_context(-1);
+    if (!context) return false;
+    v->setup.context = context;
+    if (build_open(&v->setup, context, cmd_template_dir()) != SAGE_OK) {
+        cmd_failed("%s", sage_last_error(context));
+        return false;
+    }
+    build_all(&v->setup, v->units.job, v->units.job_count, v->options.threads, print_progress, NULL);
+    return true;
+}
+
+static void print_head(const struct verify_command *v) {
+    static const char *const levels[] = {
+        [VERIFY_QUICK] = "quick", [VERIFY_NORMAL] = "normal", [VERIFY_FULL] = "full"};
+    fprintf(v->report.json ? stderr : stdout, "%s (sm_%d, %.0f GB), %d kernel sets, %s; again: --seed %" PRIu64 "\n",
+            v->gpu.name, v->gpu.sm, (double)v->gpu.memory_bytes * 1e-9, v->units.count, levels[v->options.level],
+            v->options.seed);
+    fflush(stdout);
+}
+
+static void check(struct verify_command *v) {
+    v->report.units = &v->units;
+    print_head(v);
+    verify_run(&v->options, &v->units, &v->report);
+    verify_report_end(&v->report);
+    v->status = v->report.failed == 0 && v->report.passed > 0 ? CMD_DONE : CMD_FAILED;
+}
+
 int cmd_verify(int argc, char **argv) {
-    (void)argc;
-    (void)argv;
-    return cmd_failed("verify is not in this build");
+    struct verify_command v = {.status = CMD_BAD_INPUT};
+    if (read_words(&v, argc, argv) && find_gpu(&v) && choose_units(&v)) {
+        v.status = CMD_FAILED;
+        if (build(&v)) check(&v);
+    }
+    verify_report_free(&v.report);
+    verify_units_free(&v.units, &v.setup);
+    buf_free(&v.skipped);
+    sage_context_destroy(v.setup.context);
+    cmd_specs_free(&v.specs);
+    return v.status;
 }

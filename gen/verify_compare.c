@@ -1,0 +1,382 @@
+// verify_compare: see verify_compare.h. SPDX-License-Identifier: Apache-2.0
+#include "verify_compare.h"
+
+#include "reference/attend.h"
+#include "reference/formats.h"
+#include "reference/metrics.h"
+#include "verify_data.h"
+#include "verify_model.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double log2_e = 1.4426950408889634074;
+
+/* -- Rows ---- */
+
+struct verify_rows verify_rows_make(const struct attention_sample *sample, size_t count, int dim_v) {
+    struct verify_rows rows = {.sample = sample, .count = count, .dim_v = dim_v};
+    rows.o = xcalloc(count * (size_t)dim_v + 1, sizeof *rows.o);
+    rows.lse = xcalloc(count + 1, sizeof *rows.lse);
+    return rows;
+}
+
+void verify_rows_free(struct verify_rows *rows) {
+    free(rows->o);
+    free(rows->lse);
+    rows->o = rows->lse = NULL;
+}
+
+void verify_rows_gather(struct verify_rows *rows, const struct verify_call *call) {
+    size_t dim = (size_t)rows->dim_v;
+    for (size_t i = 0; i < rows->count; i++) {
+        size_t row = (size_t)rows->sample[i].head * (size_t)call->shape.seq_q + rows->sample[i].row;
+        for (size_t c = 0; c < dim; c++) rows->o[i * dim + c] = (double)call->o[row * dim + c];
+        rows->lse[i] = (double)call->lse[row];
+    }
+}
+
+enum number_format verify_io_format(const struct verify_session *s) {
+    return s->unit->io == SPEC_IO_BF16 ? FORMAT_BF16 : FORMAT_F16;
+}
+
+/* -- The unit's own algorithm ---- */
+
+static struct attend_rule rule_of(const struct verify_unit *unit) {
+    const struct plan *p = &unit->plan;
+    struct attend_rule rule = {.tile_k = p->tile_k,
+                               .lazy_log2 = p->lazy_rescale,
+                               .quantised_sum = strcmp(p->row_sum, "quantised") == 0};
+    switch (unit->spec.p_format) {
+    case SPEC_FORMAT_FP16:
+        rule.p = P_F16;
+        break;
+    case SPEC_FORMAT_FP8_E4M3:
+        rule.p = P_E4M3;
+        break;
+    case SPEC_FORMAT_MXFP4:
+        rule.p = P_MXFP4;
+        break;
+    default:
+        rule.p = unit->spec.p_scaling == SPEC_P_SCALING_TWO_LEVEL ? P_NVFP4 : P_NVFP4_DIRECT;
+    }
+    return rule;
+}
+
+// The operands of one head's samples.
+struct head_operands {
+    const struct verify_session *s;
+    const struct verify_call *call;
+    const struct plan *plan;
+    const struct attention_problem *p;
+    const struct attention_sample *sample;
+    size_t count, head, keys;
+    double sm_scale;
+    float *q, *k, *v, *delta;
+    int32_t *key_index;
+    size_t *row, *visible;
+};
+
+static void operands_free(struct head_operands *h) {
+    void *const all[] = {h->q, h->k, h->v, h->delta, h->key_index, h->row, h->visible};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]);
+}
+
+static const float *k_centred_row(const struct head_operands *h, size_t key, float *out) {
+    const struct workspace_layout *l = &h->call->layout_of_workspace;
+    const uint16_t *all = verify_region(h->call, WORKSPACE_k_centred);
+    size_t kv = h->head / (size_t)(h->p->heads_q / h->p->heads_kv), d = (size_t)h->plan->d_qk;
+    const uint16_t *row = all + (kv * (size_t)l->k_tile_count * (size_t)h->plan->tile_k + key) * d;
+    for (size_t c = 0; c < d; c++) out[c] = (float)format_decode(verify_io_format(h->s), row[c]);
+    return out;
+}
+
+// mean(Q group) . (K - mean(K)), log2 units, of one sample; equal for all samples of a group.
+static void fill_delta(const struct head_operands *h, size_t i) {
+    const struct plan *p = h->plan;
+    float *out = h->delta + i * h->keys, centred[MODEL_DIM_MAX];
+    size_t group = h->row[i] / (size_t)p->q_group, tiles = (size_t)h->call->layout_of_workspace.q_tile_count;
+    if (i > 0 && h->row[i - 1] / (size_t)p->q_group == group) {
+        memcpy(out, out - h->keys, h->keys * sizeof *out);
+        return;
+    }
+    const float *mean = verify_region(h->call, WORKSPACE_q_mean);
+    mean += (h->head * tiles * (size_t)(p->tile_q / p->q_group) + group) * (size_t)p->d_qk;
+    for (size_t j = 0; j < h->keys; j++) {
+        double dot = 0;
+        if (h->key_index[j] < 0) continue;
+        k_centred_row(h, (size_t)h->key_index[j], centred);
+        for (int c = 0; c < p->d_qk; c++) dot += (double)mean[c] * (double)centred[c];
+        out[j] = (float)(dot * h->sm_scale * log2_e);
+    }
+}
+
+static void operands_fill(struct head_operands *h) {
+    const struct plan *p = h->plan;
+    const struct image_head image = verify_image_head(h->call, p, h->head);
+    h->keys = image_key_count(p, &image);
+    h->q = xcalloc(h->count * (size_t)p->d_qk + 1, sizeof *h->q);
+    h->k = xcalloc(h->keys * (size_t)p->d_qk + 1, sizeof *h->k);
+    h->v = xcalloc(h->keys * (size_t)p->head_dim_v + 1, sizeof *h->v);
+    h->key_index = xcalloc(h->keys + 1, sizeof *h->key_index);
+    h->row = xcalloc(h->count + 1, sizeof *h->row);
+    h->visible = xcalloc(h->count + 1, sizeof *h->visible);
+    for (size_t i = 0; i < h->count; i++) {
+        h->row[i] = h->sample[i].row;
+        h->visible[i] = attention_visible(h->p, h->row[i]);
+    }
+    image_decode_q(p, &image, h->row, h->count, h->q);
+    image_decode_kv(p, &image, h->s->options->threads, h->k, h->v, h->key_index);
+    if (p->q_group == 0) return;
+    h->delta = xcalloc(h->count * h->keys + 1, sizeof *h->delta);
+    for (size_t i = 0; i < h->count; i++) fill_delta(h, i);
+}
+
+// What smoothing took away comes back: V's mean to O, sm_scale * q . mean(K) to LSE.
+static void add_means(const struct head_operands *h, double *o, double *lse) {
+    const struct plan *p = h->plan;
+    const struct workspace_layout *l = &h->call->layout_of_workspace;
+    const struct image_head image = verify_image_head(h->call, p, h->head);
+    const size_t kv = h->head / (size_t)(h->p->heads_q / h->p->heads_kv), dim = (size_t)h->p->dim_qk;
+    const float *stats = verify_region(h->call, WORKSPACE_stats);
+    float mean[MODEL_DIM_MAX] = {0};
+    if (p->smooth_k) model_k_mean(p, stats + kv * (size_t)(l->splits * 6 * p->stats_width), l->splits, h->call->shape.seq_k, mean);
+    for (size_t i = 0; i < h->count; i++) {
+        const float *q = h->p->q + (h->head * h->p->seq_q + h->row[i]) * dim;
+        double dot = 0;
+        if (h->visible[i] == 0) continue;
+        for (size_t c = 0; c < dim; c++) dot += isfinite(q[c]) ? (double)q[c] * (double)mean[c] : 0;
+        lse[i] += h->sm_scale * dot;
+        for (int c = 0; p->smooth_v && c < p->head_dim_v; c++)
+            o[i * (size_t)p->head_dim_v + (size_t)c] += (double)image.v_scale[p->d_v + c];
+    }
+}
+
+static bool head_quantised(struct head_operands *h, double *o, double *lse, char *why, size_t why_bytes) {
+    const struct attend_rule rule = rule_of(h->s->unit);
+    operands_fill(h);
+    const struct attend_operands in = {.q = h->q,
+                                       .k = h->k,
+                                       .v = h->v,
+                                       .rows = h->count,
+                                       .keys = h->keys,
+                                       .dim_qk = h->plan->d_qk,
+                                       .dim_v = h->plan->head_dim_v,
+                                       .score_scale = 1, // q_scale holds sm_scale * log2 e
+                                       .delta_s = h->delta,
+                                       .key_index = h->plan->fp4 ? h->key_index : NULL,
+                                       .visible = h->visible};
+    bool ok = attend_quantised(&in, &rule, h->s->options->threads, o, lse, why, why_bytes);
+    if (ok) add_means(h, o, lse);
+    operands_free(h);
+    return ok;
+}
+
+bool verify_rows_quantised(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,
+                           const char *check, struct verify_rows *rows) {
+    char why[192] = "", shape[64];
+    for (size_t first = 0, last; first < rows->count; first = last) {
+        for (last = first + 1; last < rows->count && rows->sample[last].head == rows->sample[first].head;) last++;
+        struct head_operands h = {.s = s,
+                                  .call = call,
+                                  .plan = &s->unit->plan,
+                                  .p = p,
+                                  .sample = rows->sample + first,
+                                  .count = last - first,
+                                  .head = (size_t)rows->sample[first].head,
+                                  .sm_scale = attention_sm_scale(p)};
+        if (head_quantised(&h, rows->o + first * (size_t)rows->dim_v, rows->lse + first, why, sizeof why)) continue;
+        verify_shape_text(call, shape);
+        verify_fail(s, check, shape, "reference: %s", why);
+        return false;
+    }
+    return true;
+}
+
+/* -- Errors ---- */
+
+double verify_error(const struct verify_rows *got, const struct verify_rows *reference) {
+    return metrics_compare(got->o, reference->o, got->count * (size_t)got->dim_v).rel_l2;
+}
+
+double verify_error_rounded(const struct verify_rows *reference, const struct verify_rows *of, enum number_format io) {
+    size_t n = of->count * (size_t)of->dim_v;
+    double *rounded = xcalloc(n + 1, sizeof *rounded);
+    for (size_t i = 0; i < n; i++) rounded[i] = format_round(io, of->o[i]);
+    double error = metrics_compare(rounded, reference->o, n).rel_l2;
+    free(rounded);
+    return error;
+}
+
+double verify_gate2_bound(const struct verify_unit *unit) {
+    return unit->spec.p_format == SPEC_FORMAT_FP16 ? 1e-3 : 2e-3;
+}
+
+// Largest |difference| of LSE; infinity where one is infinite and the other is not.
+static double lse_error(const struct verify_rows *got, const struct verify_rows *reference) {
+    double worst = 0;
+    for (size_t i = 0; i < got->count; i++) {
+        if (got->lse[i] == reference->lse[i]) continue;
+        double error = fabs(got->lse[i] - reference->lse[i]);
+        if (!(error <= worst)) worst = isfinite(error) ? error : INFINITY;
+    }
+    return worst;
+}
+
+// Elements of O that are not +-0, and LSEs that are not -inf, in rows that see no key.
+static int masked_errors(const struct verify_rows *got, const struct attention_problem *p) {
+    int errors = 0;
+    for (size_t i = 0; i < got->count; i++) {
+        if (attention_visible(p, got->sample[i].row) > 0) continue;
+        errors += got->lse[i] != -INFINITY;
+        for (int c = 0; c < got->dim_v; c++) errors += got->o[i * (size_t)got->dim_v + (size_t)c] != 0;
+    }
+    return errors;
+}
+
+// bf16 alone is off by 2^-9 / sqrt(3) and less, 1.7e-3, as much as the whole gate. Rounding is independent of the
+// kernel's own error, so their squares add, and the reference's own rounding is taken out.
+static double gate2_error(const struct verify_rows *got, const struct verify_rows *reference, enum number_format io) {
+    double error = verify_error(got, reference);
+    if (io != FORMAT_BF16) return error;
+    double rounding = verify_error_rounded(reference, reference, io), rest = error * error - rounding * rounding;
+    return rest > 0 ? sqrt(rest) : rest <= 0 ? 0 : NAN;
+}
+
+// Where the largest difference is.
+static void locate(const struct verify_rows *got, const struct verify_rows *reference, char note[160]) {
+    size_t at = 0, dim = (size_t)got->dim_v;
+    double worst = -1;
+    for (size_t i = 0; i < got->count * dim; i++) {
+        double error = fabs(got->o[i] - reference->o[i]);
+        if (error <= worst) continue;
+        worst = error;
+        at = i;
+        if (isnan(error)) break;
+    }
+    const struct attention_sample *sample = &got->sample[at / dim];
+    snprintf(note, 160, "worst: head %d row %zu channel %zu: %.6g, expected %.6g", sample->head, sample->row, at % dim,
+             got->o[at], reference->o[at]);
+}
+
+void verify_gate2(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,
+                  const struct attention_sample *sample, size_t count, const char *suffix) {
+    char check[2][32], shape[64], note[160] = "";
+    struct verify_rows got = verify_rows_make(sample, count, p->dim_v), own = verify_rows_make(sample, count, p->dim_v);
+    snprintf(check[0], sizeof check[0], "gate2%s", suffix);
+    snprintf(check[1], sizeof check[1], "lse%s", suffix);
+    verify_shape_text(call, shape);
+    verify_rows_gather(&got, call);
+    if (verify_rows_quantised(s, call, p, check[0], &own)) {
+        double error = gate2_error(&got, &own, verify_io_format(s)), bound = verify_gate2_bound(s->unit);
+        double lse = lse_error(&got, &own);
+        if (count > 0 && !(error <= bound)) locate(&got, &own, note);
+        verify_check(s, check[0], shape, error, bound, note);
+        verify_check(s, check[1], shape, lse, 2e-3, "");
+        int masked = masked_errors(&got, p);
+        if (masked) verify_fail(s, "masked rows", shape, "%d values are not 0 (O) or -inf (LSE)", masked);
+    }
+    verify_rows_free(&got);
+    verify_rows_free(&own);
+}
+
+/* -- The published algorithm ---- */
+
+// The published algorithms have this form; other specs are compared with themselves, in float64.
+static bool has_preset(const struct verify_unit *unit) {
+    const struct spec *spec = &unit->spec;
+    return !unit->plan.fp4 && spec->qk_granularity == SPEC_GRANULARITY_PER_THREAD && unit->plan.smooth_k &&
+           !unit->plan.smooth_v && unit->plan.lazy_rescale == 0 && strcmp(unit->plan.row_sum, "exact") == 0;
+}
+
+// SageAttention2 takes K's scales over tiles of 64 keys, and of 128 in its Hopper kernel
+// (sageattn_qk_int8_pv_fp8_cuda_sm90).
+static bool from_preset(const struct verify_unit *unit, struct verify_published *out) {
+    const bool fp8 = unit->spec.v_format == SPEC_FORMAT_FP8_E4M3;
+    const char *preset = !fp8 ? "sage1" : unit->spec.accumulate_in == SPEC_ACCUMULATOR_FP16 ? "sage2pp" : "sage2";
+    if (!algorithm_preset(preset, &out->algorithm)) return false;
+    if (fp8 && strcmp(unit->plan.skeleton, "attn_fwd_sm90") == 0) out->algorithm.k_rows = 128;
+    snprintf(out->name, sizeof out->name, "%s k%d", preset, out->algorithm.k_rows);
+    return true;
+}
+
+static enum operand_format operand_of(enum spec_format f) {
+    static const enum operand_format formats[SPEC_FORMAT_COUNT] = {[SPEC_FORMAT_INT8] = OPERAND_INT8,
+                                                                   [SPEC_FORMAT_NVFP4] = OPERAND_NVFP4,
+                                                                   [SPEC_FORMAT_MXFP4] = OPERAND_MXFP4,
+                                                                   [SPEC_FORMAT_FP16] = OPERAND_F16,
+                                                                   [SPEC_FORMAT_FP8_E4M3] = OPERAND_FP8};
+    return formats[f];
+}
+
+static void from_spec(const struct verify_unit *unit, struct verify_published *out) {
+    static const enum granularity granularities[SPEC_GRANULARITY_COUNT] = {
+        [SPEC_GRANULARITY_PER_THREAD] = PER_THREAD,
+        [SPEC_GRANULARITY_PER_WARP] = PER_WARP,
+        [SPEC_GRANULARITY_PER_BLOCK] = PER_BLOCK,
+        [SPEC_GRANULARITY_PER_TOKEN] = PER_TOKEN};
+    const struct spec *spec = &unit->spec;
+    const struct plan *p = &unit->plan;
+    struct algorithm a = {.qk = operand_of(spec->qk_format),
+                          .granularity = granularities[spec->qk_granularity],
+                          .k_rows = p->tile_k,
+                          .smooth_k = p->smooth_k,
+                          .smooth_q_group = p->q_group,
+                          .rotate = p->rotate,
+                          .second_level = spec->qk_format == SPEC_FORMAT_NVFP4,
+                          .v = operand_of(spec->v_format),
+                          .v_max = (float)p->v_max,
+                          .smooth_v = p->smooth_v,
+                          .p = rule_of(unit)};
+    a.q_rows = a.granularity == PER_BLOCK ? p->tile_q : a.granularity == PER_WARP ? p->rows_per_warp : 16;
+    for (int i = 0; i < spec->scale_search.count && i < DIVISOR_LIMIT; i++) {
+        a.divisors[i] = spec->scale_search.item[i];
+        a.divisor_count = i + 1;
+    }
+    out->algorithm = a;
+    snprintf(out->name, sizeof out->name, "%.20s q%d k%d%s", spec->name, a.q_rows, a.k_rows, spec->safe ? " safe" : "");
+}
+
+bool verify_published(const struct verify_unit *unit, struct verify_published *out) {
+    if (has_preset(unit)) return from_preset(unit, out);
+    from_spec(unit, out);
+    return true;
+}
+
+double verify_loose_bound(double published_error) {
+    return 2.5 * published_error + 4e-3;
+}
+
+static bool exact_errors(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,
+                         struct verify_rows rows[3], double *error, double *bar, char *why, size_t why_bytes) {
+    struct verify_published published;
+    const int threads = s->options->threads;
+    if (!verify_published(s->unit, &published)) return false;
+    verify_rows_gather(&rows[0], call);
+    if (!attention_exact(p, rows[1].sample, rows[1].count, threads, rows[1].o, rows[1].lse, why, why_bytes) ||
+        !algorithm_attend(&published.algorithm, p, rows[2].sample, rows[2].count, threads, rows[2].o, rows[2].lse, why,
+                          why_bytes))
+        return false;
+    *error = verify_error(&rows[0], &rows[1]);
+    *bar = verify_error_rounded(&rows[1], &rows[2], verify_io_format(s));
+    return true;
+}
+
+void verify_exact(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,
+                  size_t row_limit, const char *check) {
+    struct attention_problem limited = *p;
+    struct attention_sample *sample;
+    struct verify_rows rows[3];
+    char shape[64], why[160] = "no such preset", note[96];
+    double error = NAN, bar = 0;
+    if (row_limit < limited.seq_q) limited.seq_q = row_limit; // of the sampling alone
+    size_t count = verify_samples(&limited, 3, 48, &sample);
+    for (int i = 0; i < 3; i++) rows[i] = verify_rows_make(sample, count, p->dim_v);
+    verify_shape_text(call, shape);
+    bool ok = exact_errors(s, call, p, rows, &error, &bar, why, sizeof why);
+    snprintf(note, sizeof note, "published algorithm %.3g", bar);
+    verify_check(s, check, shape, error, verify_loose_bound(bar), ok ? note : why);
+    for (int i = 0; i < 3; i++) verify_rows_free(&rows[i]);
+    free(sample);
+}

@@ -1,0 +1,167 @@
+// verify_gates: the accuracy gates: against the unit's own algorithm (gate 2), against the published one (gate 1), on three
+// distributions, at lengths up to 131072, and on ragged shapes in every layout. SPDX-License-Identifier: Apache-2.0
+#include "verify.h"
+
+#include "verify_compare.h"
+#include "verify_data.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const kind_text[] = {[RANDOM_NORMAL] = "normal", [RANDOM_OUTLIER] = "outlier", [RANDOM_RUNS] = "runs"};
+
+/* -- One case ---- */
+
+struct gate_case {
+    enum random_kind kind;
+    sage_attention_shape shape;
+    enum verify_layout layout;
+    int sample_heads, sample_rows;
+    bool ragged; /* few rows: compared loosely with the published algorithm */
+    int index;   /* part of the seed */
+};
+
+static struct verify_inputs_key key_of(const struct verify_session *s, const struct gate_case *c) {
+    return (struct verify_inputs_key){.kind = c->kind,
+                                      .io = verify_io_format(s),
+                                      .shape = c->shape,
+                                      .dim_qk = s->unit->spec.head_dim_qk,
+                                      .dim_v = s->unit->spec.head_dim_v,
+                                      .seed = s->options->seed + 1000003u * (uint64_t)c->index,
+                                      .sample_heads = c->sample_heads,
+                                      .sample_rows = c->sample_rows};
+}
+
+static struct verify_rows rows_of(const struct verify_inputs *in, const struct verify_reference *r) {
+    return (struct verify_rows){in->sample, in->samples, in->key.dim_v, r->o, r->lse};
+}
+
+// The kernel's error over the published algorithm's, both against exact attention, both with outputs of the io type.
+static void gate1(struct verify_session *s, const struct gate_case *c, struct verify_inputs *in,
+                  const struct verify_rows *got, const char *shape) {
+    struct verify_published published;
+    char why[160] = "no such preset", note[128], check[32];
+    const bool causal = s->unit->mask == SPEC_MASK_CAUSAL;
+    snprintf(check, sizeof check, c->ragged ? "exact" : "gate1 %s", kind_text[c->kind]);
+    const struct verify_reference *exact = verify_data_reference(s->data, in, causal, "exact", NULL, why, sizeof why);
+    const struct verify_reference *other =
+        exact && verify_published(s->unit, &published)
+            ? verify_data_reference(s->data, in, causal, published.name, &published.algorithm, why, sizeof why)
+            : NULL;
+    if (!exact || !other) {
+        verify_fail(s, check, shape, "reference: %s", why);
+        return;
+    }
+    const struct verify_rows e = rows_of(in, exact), o = rows_of(in, other);
+    double error = verify_error(got, &e), bar = verify_error_rounded(&e, &o, verify_io_format(s));
+    snprintf(note, sizeof note, "kernel %.5g, %s %.5g, ratio %.4f", error, published.name, bar, error / bar);
+    if (c->ragged)
+        verify_check(s, check, shape, error, verify_loose_bound(bar), note);
+    else
+        verify_check(s, check, shape, error / bar, 1.02, note);
+}
+
+static void compare(struct verify_session *s, const struct gate_case *c, const struct verify_call *call,
+                    struct verify_inputs *in, bool with_gate1) {
+    const struct attention_problem p = verify_problem(in, s->unit->mask == SPEC_MASK_CAUSAL, 0);
+    struct verify_rows got = verify_rows_make(in->sample, in->samples, in->key.dim_v);
+    char shape[64], suffix[24];
+    verify_shape_text(call, shape);
+    snprintf(suffix, sizeof suffix, " %s", c->ragged ? "ragged" : kind_text[c->kind]);
+    verify_rows_gather(&got, call);
+    verify_gate2(s, call, &p, in->sample, in->samples, suffix);
+    if (with_gate1 && c->shape.seq_k > 0) gate1(s, c, in, &got, shape);
+    verify_rows_free(&got);
+}
+
+static void run_case(struct verify_session *s, const struct gate_case *c, bool with_gate1) {
+    const struct verify_inputs_key key = key_of(s, c);
+    struct verify_inputs *in = verify_data_inputs(s->data, &key);
+    struct verify_call call = {.shape = c->shape, .layout = c->layout, .q = in->q, .k = in->k, .v = in->v};
+    char shape[64];
+    call.keep_workspace = true;
+    verify_shape_text(&call, shape);
+    if (verify_call_run(s, &call, "gate2")) {
+        if (in->samples == 0)
+            verify_check(s, "nothing to do", shape, 0, 0, "");
+        else
+            compare(s, c, &call, in, with_gate1);
+        if (call.flags != 0) verify_fail(s, "overflow flags", shape, "flags 0x%x for finite inputs", call.flags);
+    }
+    verify_call_free(&call);
+}
+
+/* -- Which cases ---- */
+
+static void run_distributions(struct verify_session *s) {
+    const bool quick = s->options->level == VERIFY_QUICK, headline = verify_unit_is_headline(s->unit);
+    const int64_t n = quick ? 1024 : 4096;
+    for (int kind = RANDOM_NORMAL; kind <= RANDOM_RUNS && !s->dead; kind++) {
+        if (kind != RANDOM_NORMAL && !headline) continue;
+        if (quick && kind == RANDOM_OUTLIER && s->unit->io == SPEC_IO_BF16) continue;
+        const struct gate_case c = {.kind = (enum random_kind)kind,
+                                    .shape = {1, 4, 2, n, n},
+                                    .layout = kind == RANDOM_OUTLIER ? LAYOUT_FUSED : LAYOUT_BNHD,
+                                    .sample_heads = 2,
+                                    .sample_rows = quick ? 96 : 160,
+                                    .index = kind};
+        run_case(s, &c, headline);
+    }
+}
+
+static void run_long(struct verify_session *s) {
+    static const int64_t lengths[] = {32768, 131072};
+    const bool d128 = s->unit->spec.head_dim_qk == 128;
+    if (!verify_unit_is_headline(s->unit) || (s->unit->io == SPEC_IO_BF16 && !d128)) return;
+    if (s->unit->spec.safe && (!d128 || s->unit->io == SPEC_IO_BF16)) return;
+    for (int i = 0; i < 2; i++)
+        for (int kind = RANDOM_NORMAL; kind <= RANDOM_RUNS && !s->dead; kind++) {
+            if (kind == RANDOM_OUTLIER || (kind == RANDOM_RUNS && s->unit->spec.safe)) continue;
+            if (s->unit->plan.emulate_fp4 && i > 0) continue; // a hundred times slower than the real thing
+            const struct gate_case c = {.kind = (enum random_kind)kind,
+                                        .shape = {1, 1, 1, lengths[i], lengths[i]},
+                                        .sample_heads = 1,
+                                        .sample_rows = i == 0 ? 128 : 96,
+                                        .index = 10 + 3 * i + kind};
+            run_case(s, &c, true);
+        }
+}
+
+// Lengths below, at and beyond tiles, N_q != N_k both ways, no key, no query; every head grouping and layout.
+static const struct ragged {
+    sage_attention_shape shape;
+    enum verify_layout layout;
+    bool quick;
+} ragged[] = {
+    {{1, 2, 2, 1, 1}, LAYOUT_BHND, true},        {{2, 4, 1, 2, 7}, LAYOUT_BNHD, false},
+    {{1, 4, 4, 7, 2}, LAYOUT_ODD, true},         {{3, 4, 2, 17, 63}, LAYOUT_FUSED, false},
+    {{1, 8, 2, 63, 17}, LAYOUT_BHND, false},     {{2, 2, 2, 64, 64}, LAYOUT_FUSED, true},
+    {{1, 4, 1, 65, 129}, LAYOUT_ODD, true},      {{2, 2, 1, 129, 65}, LAYOUT_BNHD, true},
+    {{1, 2, 2, 127, 200}, LAYOUT_FUSED, false},  {{1, 4, 2, 200, 127}, LAYOUT_BHND, false},
+    {{1, 2, 1, 1000, 1}, LAYOUT_ODD, false},     {{3, 2, 2, 1, 1000}, LAYOUT_BNHD, true},
+    {{1, 4, 4, 200, 1000}, LAYOUT_BHND, false},  {{1, 8, 1, 1000, 200}, LAYOUT_FUSED, true},
+    {{2, 2, 2, 129, 129}, LAYOUT_ODD, false},    {{2, 4, 2, 64, 0}, LAYOUT_BNHD, true},
+    {{1, 2, 2, 0, 64}, LAYOUT_BHND, true},       {{1, 4, 2, 1000, 1000}, LAYOUT_FUSED, false},
+    {{0, 2, 2, 64, 64}, LAYOUT_BHND, false},
+};
+
+static void run_ragged(struct verify_session *s) {
+    for (int i = 0; i < (int)(sizeof ragged / sizeof ragged[0]) && !s->dead; i++) {
+        if (s->options->level == VERIFY_QUICK && !ragged[i].quick) continue;
+        const struct gate_case c = {.kind = (enum random_kind)(i % 3),
+                                    .shape = ragged[i].shape,
+                                    .layout = ragged[i].layout,
+                                    .sample_heads = 3,
+                                    .sample_rows = 64,
+                                    .ragged = true,
+                                    .index = 100 + i};
+        run_case(s, &c, true);
+    }
+}
+
+void verify_gates(struct verify_session *s) {
+    run_distributions(s);
+    if (!s->dead) run_ragged(s);
+    if (!s->dead && s->options->level == VERIFY_FULL) run_long(s);
+}
