@@ -7,6 +7,7 @@
 #include "context.h"
 #include "kernel_args.h"
 #include "kernel_meta.h"
+#include "ptxas_messages.h"
 #include "source_hash.h"
 #include "version.h"
 #include <assert.h>
@@ -114,8 +115,25 @@ static sage_status publish(const struct build_setup *setup, const struct plan *p
     return entry_take(context, &files, result, job);
 }
 
+// Where ptxas stopped, at a line of its PTX, compiles once more, with -lineinfo, for a PTX that says where each line
+// comes from. Never for a cubin: -lineinfo writes the working directory into it.
+static void report_failure(const struct build_setup *setup, const struct compile_input *input,
+                           const struct build_subject *subject, const char *log, struct diag *d) {
+    static const char *const options[] = {"-lineinfo"};
+    struct compile_input traced_input = *input;
+    traced_input.options = options;
+    traced_input.option_count = 1;
+    struct compile_result traced = {0};
+    const bool traceable = ptxas_log_has_lines(log) &&
+                           compile_source(setup->context, &traced_input, &traced) == SAGE_ERROR_COMPILE && traced.ptx &&
+                           traced.ptx[0];
+    build_report_log(d, subject, traceable ? traced.log : log, traceable ? traced.ptx : NULL);
+    compile_result_free(setup->context, &traced);
+}
+
 static sage_status compile(const struct build_setup *setup, const struct plan *plan, const struct compile_input *input,
                            const struct expansion *text, struct build_job *job, struct diag *d) {
+    const struct build_subject subject = {plan->entry, input->name, text, setup->template_dir};
     struct compile_result result = {0};
     const double start = now_ms();
     sage_status status = compile_source(setup->context, input, &result);
@@ -123,7 +141,7 @@ static sage_status compile(const struct build_setup *setup, const struct plan *p
     if (status == SAGE_OK)
         status = publish(setup, plan, text, &result, job);
     else if (status == SAGE_ERROR_COMPILE && result.log && result.log[0])
-        build_report_log(d, &text->map, setup->template_dir, input->name, plan->entry, result.log);
+        report_failure(setup, input, &subject, result.log, d);
     compile_result_free(setup->context, &result);
     return status;
 }

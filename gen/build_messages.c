@@ -1,31 +1,24 @@
 // build_messages: splits an NVRTC log into messages and reports each error where a template says so.
-// In: the log and the line map of the emitted text. Out: diag errors and notes. Never drops an error it cannot place.
+// In: the log, the emitted text and its line map. Out: diag errors and notes. Never drops an error it cannot place.
 // SPDX-License-Identifier: Apache-2.0
 #include "build_messages.h"
 
+#include "ptxas_messages.h"
 #include "template.h"
+#include "text_lines.h"
 #include <stdlib.h>
 #include <string.h>
 
-// One front-end message: "kernel.cu(LINE): error: text", then the emitted line and a caret under it.
+// One message about an emitted line; the front end writes "kernel.cu(LINE): error: text", then the line and a caret.
 struct message {
     int output_line;
     const char *text; /* after the position: "error: identifier ..." */
     size_t text_len;
-    const char *excerpt; /* the lines that follow, up to the next blank one */
+    const char *excerpt; /* the emitted line; of the front end all that follows, up to the next blank line */
     size_t excerpt_len;
 };
 
 /* -- Log --------------------------------------------------------------- */
-
-static const char *line_end(const char *p) {
-    return strchrnul(p, '\n');
-}
-
-static const char *next_line(const char *p) {
-    const char *end = line_end(p);
-    return *end ? end + 1 : end;
-}
 
 // "name(LINE): " at p; returns the text after it, or NULL.
 static const char *skip_position(const char *p, const char *name, int *line) {
@@ -55,33 +48,78 @@ static bool take_message(const char **p, const char *name, struct message *out) 
 
 /* -- Reports ----------------------------------------------------------- */
 
+static const struct diag_loc nowhere = {.file = NULL};
+
 // The template's line, in d's sources so that it is shown; d keeps borrowing it, so it is never freed.
 static struct diag_loc template_loc(struct diag *d, const char *template_dir, const char *name, int line) {
     struct template_source source;
-    if (!template_read(template_dir, name, &source)) return (struct diag_loc){.file = NULL};
+    if (!template_read(template_dir, name, &source)) return nowhere;
     diag_add_source(d, source.path, source.text, source.len);
     struct diag_loc loc = {.file = source.path, .line = line, .column = 1};
-    const char *at = source.text;
-    for (int i = 1; i < line && *at; i++) at = next_line(at);
-    loc.column += (int)strspn(at, " \t");
+    loc.column += (int)strspn(line_at(source.text, line), " \t");
     template_source_keep(&source);
     return loc;
 }
 
-static void report(struct diag *d, const struct linemap *map, const char *template_dir, const char *name,
-                   const char *entry, const struct message *m) {
+// The template line that emitted a line; nowhere for a line of sagegen's own.
+static struct diag_loc emitter_loc(struct diag *d, const struct build_subject *subject, int output_line) {
+    int line = 0;
+    const char *file = linemap_find(&subject->emitted->map, output_line, &line);
+    return file ? template_loc(d, subject->template_dir, file, line) : nowhere;
+}
+
+static void report(struct diag *d, const struct build_subject *subject, const struct message *m) {
     struct buf text = {0}, shown = {0};
     buf_append(&text, m->text, m->text_len);
-    linemap_rewrite_log(map, name, text.data, &shown);
-    int line = 0;
-    const char *file = linemap_find(map, m->output_line, &line);
-    struct diag_loc loc = file ? template_loc(d, template_dir, file, line) : (struct diag_loc){.file = NULL};
+    linemap_rewrite_log(&subject->emitted->map, subject->name, text.data, &shown);
     const char *what = strncmp(shown.data, "error: ", 7) == 0 ? shown.data + 7 : shown.data;
-    diag_error(d, loc, "%s", what);
-    diag_note(d, (struct diag_loc){.file = NULL}, "emitted as line %d of %s:\n%.*s", m->output_line, entry,
-              (int)m->excerpt_len, m->excerpt);
+    diag_error(d, emitter_loc(d, subject, m->output_line), "%s", what);
+    diag_note(d, nowhere, "emitted as line %d of %s:\n%.*s", m->output_line, subject->entry, (int)m->excerpt_len,
+              m->excerpt);
     buf_free(&text);
     buf_free(&shown);
+}
+
+static void report_front_end(struct diag *d, const struct build_subject *subject, const char *log) {
+    for (const char *p = log; *p;) {
+        struct message m;
+        if (!take_message(&p, subject->name, &m)) continue;
+        if (memmem(m.text, m.text_len, "error", 5) || memmem(m.text, m.text_len, "catastrophic", 12))
+            report(d, subject, &m);
+    }
+}
+
+// PTX is shown with spaces for its tabs.
+static void note_ptx(struct diag *d, const struct ptxas_error *e) {
+    struct buf shown = {0};
+    buf_append(&shown, e->ptx, e->ptx_len);
+    for (char *tab = shown.data; (tab = strchr(tab, '\t')) != NULL;) *tab = ' ';
+    diag_note(d, nowhere, "PTX that ptxas rejects:\n    %s", shown.data);
+    buf_free(&shown);
+}
+
+static void report_ptxas_error(struct diag *d, const struct build_subject *subject, const struct ptxas_error *e) {
+    if (e->source_line == 0) {
+        diag_error(d, nowhere, "%s: %.*s", subject->entry, (int)e->line_len, e->line);
+        return;
+    }
+    struct buf text = {0};
+    buf_printf(&text, "ptxas: %.*s", (int)e->text_len, e->text);
+    const char *emitted = line_at(subject->emitted->text.data, e->source_line);
+    const struct message m = {e->source_line, text.data, text.len, emitted, (size_t)(line_end(emitted) - emitted)};
+    report(d, subject, &m);
+    note_ptx(d, e);
+    if (e->caller_line > 0)
+        diag_note(d, emitter_loc(d, subject, e->caller_line), "called at line %d of %s", e->caller_line,
+                  subject->entry);
+    buf_free(&text);
+}
+
+static void report_ptxas(struct diag *d, const struct build_subject *subject, const char *log, const char *ptx) {
+    struct ptxas_errors errors;
+    ptxas_errors_read(log, ptx, subject->name, &errors);
+    for (int i = 0; i < errors.count; i++) report_ptxas_error(d, subject, &errors.item[i]);
+    ptxas_errors_free(&errors);
 }
 
 // The lines that belong to no front-end message, such as those of ptxas.
@@ -95,20 +133,13 @@ static void put_other_lines(const char *log, const char *name, struct buf *out) 
     }
 }
 
-void build_report_log(struct diag *d, const struct linemap *map, const char *template_dir, const char *name,
-                      const char *entry, const char *log) {
-    int errors = 0;
-    for (const char *p = log; *p;) {
-        struct message m;
-        if (!take_message(&p, name, &m)) continue;
-        bool is_error = memmem(m.text, m.text_len, "error", 5) || memmem(m.text, m.text_len, "catastrophic", 12);
-        if (!is_error) continue;
-        report(d, map, template_dir, name, entry, &m);
-        errors++;
-    }
-    if (errors > 0) return;
+void build_report_log(struct diag *d, const struct build_subject *subject, const char *log, const char *ptx) {
+    const int before = d->errors;
+    report_front_end(d, subject, log);
+    if (ptx) report_ptxas(d, subject, log, ptx);
+    if (d->errors > before) return;
     struct buf other = {0};
-    put_other_lines(log, name, &other);
-    diag_error(d, (struct diag_loc){.file = NULL}, "%s does not compile:\n%s", entry, other.len ? other.data : log);
+    put_other_lines(log, subject->name, &other);
+    diag_error(d, nowhere, "%s does not compile:\n%s", subject->entry, other.len ? other.data : log);
     buf_free(&other);
 }

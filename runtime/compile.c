@@ -103,13 +103,9 @@ static sage_status fetch(sage_context *context, const struct nvrtc_api *api, nvr
     return SAGE_OK;
 }
 
-static sage_status results_read(sage_context *context, const struct nvrtc_api *api, nvrtc_program program,
-                                struct compile_result *out) {
-    char *cubin = NULL;
-    SAGE_TRY(fetch(context, api, program, api->get_cubin_size, api->get_cubin, &cubin, &out->cubin_bytes));
-    out->cubin = cubin;
-    if (out->cubin_bytes == 0) return context_error(context, SAGE_ERROR_COMPILE, "NVRTC gave no cubin");
-    // PTX is a by-product that not every NVRTC keeps beside a cubin.
+// PTX is a by-product: NVRTC has none where its front end failed, and need not have any beside a cubin.
+static sage_status ptx_read(sage_context *context, const struct nvrtc_api *api, nvrtc_program program,
+                            struct compile_result *out) {
     sage_status status = fetch(context, api, program, api->get_ptx_size, api->get_ptx, &out->ptx, &out->ptx_bytes);
     if (status == SAGE_ERROR_COMPILE) {
         out->ptx = context_copy_text(context, "", 0);
@@ -118,6 +114,16 @@ static sage_status results_read(sage_context *context, const struct nvrtc_api *a
         return status;
     }
     out->ptx_bytes = strlen(out->ptx);
+    return SAGE_OK;
+}
+
+static sage_status results_read(sage_context *context, const struct nvrtc_api *api, nvrtc_program program,
+                                struct compile_result *out) {
+    char *cubin = NULL;
+    SAGE_TRY(fetch(context, api, program, api->get_cubin_size, api->get_cubin, &cubin, &out->cubin_bytes));
+    out->cubin = cubin;
+    if (out->cubin_bytes == 0) return context_error(context, SAGE_ERROR_COMPILE, "NVRTC gave no cubin");
+    SAGE_TRY(ptx_read(context, api, program, out));
     compile_parse_log(out->log, out);
     return SAGE_OK;
 }
@@ -130,8 +136,9 @@ static sage_status program_run(sage_context *context, const struct nvrtc_api *ap
     size_t bytes = 0;
     SAGE_TRY(fetch(context, api, program, api->get_log_size, api->get_log, &out->log, &bytes));
     out->log_bytes = strlen(out->log);
-    if (result != NVRTC_RESULT_SUCCESS) return compile_failed(context, input, out->log, api->get_error_string(result));
-    return results_read(context, api, program, out);
+    if (result == NVRTC_RESULT_SUCCESS) return results_read(context, api, program, out);
+    SAGE_TRY(ptx_read(context, api, program, out));
+    return compile_failed(context, input, out->log, api->get_error_string(result));
 }
 
 sage_status compile_source(sage_context *context, const struct compile_input *input, struct compile_result *out) {
@@ -148,17 +155,15 @@ sage_status compile_source(sage_context *context, const struct compile_input *in
     sage_status status = program_run(context, api, program, input, options, option_count, &result);
     api->destroy_program(&program);
     if (status != SAGE_OK) {
-        struct compile_result log_alone = {.log = result.log, .log_bytes = result.log_bytes};
-        result.log = NULL;
-        compile_result_free(context, &result);
-        if (status == SAGE_ERROR_COMPILE)
-            *out = log_alone;
-        else
-            context_free(context, log_alone.log);
-        return status;
+        context_free(context, result.cubin);
+        result.cubin = NULL;
+        result.cubin_bytes = 0;
     }
-    *out = result;
-    return SAGE_OK;
+    if (status == SAGE_OK || status == SAGE_ERROR_COMPILE)
+        *out = result;
+    else
+        compile_result_free(context, &result);
+    return status;
 }
 
 void compile_result_free(sage_context *context, struct compile_result *result) {

@@ -33,8 +33,8 @@ struct compile_result {
 };
 
 // Compiles with the standard options (--gpu-architecture=<target> --std=c++17 --ptxas-options=-v) and input's own.
-// Errors: NO_NVRTC, OUT_OF_MEMORY, INVALID_ARGUMENT, COMPILE: then out->log alone is filled (free out as usual), and
-// the context has the first error line. Threads: any number at once.
+// Errors: NO_NVRTC, OUT_OF_MEMORY, INVALID_ARGUMENT, COMPILE: then out has the log, the PTX where NVRTC came that far,
+// and nothing else (free out as usual), and the context has the first error line. Threads: any number at once.
 sage_status compile_source(sage_context *context, const struct compile_input *input, struct compile_result *out);
 void compile_result_free(sage_context *context, struct compile_result *result);
 

@@ -112,16 +112,18 @@ static void test_derived_spec_has_its_own_hash_and_no_contradictions(void **stat
 
 /* -- Messages ---------------------------------------------------------------- */
 
-static void report(const char *log, struct buf *out, int *errors) {
-    struct linemap map = {0};
+static void report(const char *log, const char *ptx, struct buf *out, int *errors) {
+    struct expansion emitted = {.text = {0}};
     struct diag d = {.sink = out};
-    linemap_add(&map, "stats.cu.tl", 1);
-    linemap_add(&map, "stats.cu.tl", 2);
-    linemap_add(&map, NULL, 0);
-    build_report_log(&d, &map, NULL, "kernel.cu", "k_stats", log);
+    buf_puts(&emitted.text, "int a;\nfoo = 3;\n}\n");
+    linemap_add(&emitted.map, "stats.cu.tl", 1);
+    linemap_add(&emitted.map, "stats.cu.tl", 2);
+    linemap_add(&emitted.map, NULL, 0);
+    const struct build_subject subject = {"k_stats", "kernel.cu", &emitted, NULL};
+    build_report_log(&d, &subject, log, ptx);
     *errors = d.errors;
     diag_free(&d);
-    linemap_free(&map);
+    expansion_free(&emitted);
 }
 
 static void test_front_end_errors_point_at_template_lines(void **state) {
@@ -131,7 +133,7 @@ static void test_front_end_errors_point_at_template_lines(void **state) {
     report("kernel.cu(1): warning #177-D: variable \"x\" was declared\n  int x;\n      ^\n\n"
            "kernel.cu(2): error: identifier \"foo\" is undefined\n      foo = 3;\n      ^\n\n"
            "kernel.cu(3): error: expected a \";\"\n  }\n  ^\n\n2 errors detected.\n",
-           &out, &errors);
+           NULL, &out, &errors);
     assert_int_equal(errors, 2);
     assert_non_null(strstr(out.data, "templates/stats.cu.tl:2:"));
     assert_non_null(strstr(out.data, "error: identifier \"foo\" is undefined"));
@@ -142,13 +144,13 @@ static void test_front_end_errors_point_at_template_lines(void **state) {
     buf_free(&out);
 }
 
-static void test_ptxas_errors_stay_as_they_are(void **state) {
+static void test_ptxas_errors_without_ptx_stay_as_they_are(void **state) {
     (void)state;
     struct buf out = {0};
     int errors;
     report("kernel.cu(1): warning #177-D: variable \"x\" was declared\n  int x;\n      ^\n\n"
            "ptxas application ptx input, line 1426; error   : Not a name of any known instruction: 'bogus'\n",
-           &out, &errors);
+           NULL, &out, &errors);
     assert_int_equal(errors, 1);
     assert_non_null(strstr(out.data, "k_stats does not compile"));
     assert_non_null(strstr(out.data, "known instruction: 'bogus'"));
@@ -156,14 +158,94 @@ static void test_ptxas_errors_stay_as_they_are(void **state) {
     buf_free(&out);
 }
 
+static void test_ptxas_errors_with_and_without_a_place(void **state) {
+    (void)state;
+    struct buf out = {0};
+    int errors;
+    report("ptxas kernel.ptx, line 3; error   : a\nptxas kernel.ptx, line 5; error   : b\n"
+           "ptxas kernel.ptx, line 1; error   : c\nptxas fatal   : d\n",
+           ".entry k(\n.loc 1 2 0\nfoo\t%r1;\n.loc 1 3 0\nret;\n.file 1 \"/kernel.cu\"\n", &out, &errors);
+    assert_int_equal(errors, 4);
+    assert_non_null(strstr(out.data, "templates/stats.cu.tl:2:1: error: ptxas: a\n"));
+    assert_non_null(strstr(out.data, "emitted as line 2 of k_stats:\nfoo = 3;\n"));
+    assert_non_null(strstr(out.data, "PTX that ptxas rejects:\n    foo %r1;\n"));
+    assert_non_null(strstr(out.data, "sagegen: error: ptxas: b\n")); // a line of sagegen's own
+    assert_non_null(strstr(out.data, "emitted as line 3 of k_stats:\n}\n"));
+    assert_non_null(strstr(out.data, "sagegen: error: k_stats: ptxas kernel.ptx, line 1; error   : c\n"));
+    assert_non_null(strstr(out.data, "sagegen: error: k_stats: ptxas fatal   : d\n"));
+    buf_free(&out);
+}
+
 static void test_a_log_of_another_kind_is_not_lost(void **state) {
     (void)state;
     struct buf out = {0};
     int errors;
-    report("something went wrong", &out, &errors);
+    report("something went wrong", NULL, &out, &errors);
     assert_int_equal(errors, 1);
     assert_non_null(strstr(out.data, "something went wrong"));
     buf_free(&out);
+}
+
+/* -- Messages of a compilation --------------------------------------------- */
+
+// Compiles the stats skeleton of tests/data/bad_templates/<folder>, which fails, and hands out what it says.
+static void build_bad_templates(const char *folder, struct buf *messages) {
+    struct kernels k;
+    char templates[1024];
+    open_kernels(&k, "int8_fp16_d64");
+    snprintf(templates, sizeof templates, SOURCE_DIR "/tests/data/bad_templates/%s", folder);
+    k.setup.template_dir = templates;
+    struct build_job job = stats_job(&k);
+    assert_false(build_kernel(&k.setup, &job));
+    assert_int_equal(job.status, SAGE_ERROR_COMPILE);
+    buf_append(messages, job.messages.data, job.messages.len);
+    build_job_free(&k.setup, &job);
+    close_kernels(&k);
+}
+
+static int count_of(const char *text, const char *part) {
+    int count = 0;
+    for (const char *p = text; (p = strstr(p, part)) != NULL; p++) count++;
+    return count;
+}
+
+static void expect_text(const struct buf *messages, const char *part) {
+    if (!strstr(messages->data, part)) fail_msg("no '%s' in:\n%s", part, messages->data);
+}
+
+static void test_compiled_front_end_error(void **state) {
+    (void)state;
+    struct buf messages = {0};
+    build_bad_templates("front_end", &messages);
+    expect_text(&messages, "templates/stage/undefined.cu.tl:3:1: error: identifier \"undefined_name\" is undefined\n"
+                           "x[1] = undefined_name;\n^\n");
+    assert_int_equal(count_of(messages.data, "error:"), 1);
+    buf_free(&messages);
+}
+
+static void test_compiled_ptxas_errors(void **state) {
+    (void)state;
+    struct buf messages = {0};
+    build_bad_templates("ptxas", &messages);
+    expect_text(&messages, "templates/ptx/bogus.cu.tl:3:5: error: ptxas: Not a name of any known instruction: 'bogus'\n"
+                           "    asm volatile(\"bogus.b32 %0, %1;\" : \"=r\"(d) : \"r\"(a));\n    ^\n");
+    expect_text(&messages, "note: emitted as line 3 of int8_fp16_d64_stats_");
+    expect_text(&messages, "PTX that ptxas rejects:\n    bogus.b32 %r");
+    expect_text(&messages, "templates/stats.cu.tl:7:5: note: called at line");
+    expect_text(&messages, "templates/stats.cu.tl:9:5: error: ptxas: Instruction 'wgmma.fence' not supported");
+    expect_text(&messages, "PTX that ptxas rejects:\n    wgmma.fence.sync.aligned;\n");
+    assert_int_equal(count_of(messages.data, "'bogus'"), 1); // called three times
+    assert_null(strstr(messages.data, "aborted"));
+    buf_free(&messages);
+}
+
+static void test_compiled_asm_without_its_semicolon(void **state) {
+    (void)state;
+    struct buf messages = {0};
+    build_bad_templates("unfinished", &messages);
+    expect_text(&messages, "templates/stats.cu.tl:4:5: error: ptxas: Parsing error near ");
+    expect_text(&messages, "PTX that ptxas rejects:\n    add.u32 %r");
+    buf_free(&messages);
 }
 
 /* -- Cache ------------------------------------------------------------------- */
@@ -255,8 +337,12 @@ int main(void) {
         cmocka_unit_test(test_metadata_of_another_plan_do_not_match),
         cmocka_unit_test(test_derived_spec_has_its_own_hash_and_no_contradictions),
         cmocka_unit_test(test_front_end_errors_point_at_template_lines),
-        cmocka_unit_test(test_ptxas_errors_stay_as_they_are),
+        cmocka_unit_test(test_ptxas_errors_without_ptx_stay_as_they_are),
+        cmocka_unit_test(test_ptxas_errors_with_and_without_a_place),
         cmocka_unit_test(test_a_log_of_another_kind_is_not_lost),
+        cmocka_unit_test(test_compiled_front_end_error),
+        cmocka_unit_test(test_compiled_ptxas_errors),
+        cmocka_unit_test(test_compiled_asm_without_its_semicolon),
         cmocka_unit_test(test_second_build_neither_expands_nor_compiles),
         cmocka_unit_test(test_another_template_bundle_is_expanded_again),
         cmocka_unit_test(test_progress_can_stop_a_batch),
