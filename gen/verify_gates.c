@@ -37,6 +37,12 @@ static struct verify_rows rows_of(const struct verify_inputs *in, const struct v
     return (struct verify_rows){in->sample, in->samples, in->key.dim_v, r->o, r->lse};
 }
 
+// At 4 bits the errors of V are most of all, rows share them, and kernel and model scale V apart (by channel, by head): their
+// ratio is that of a few hundred random numbers, and scatters by some per cent.
+static double gate1_bound(const struct verify_unit *unit) {
+    return unit->plan.fp4 ? 1.08 : 1.02;
+}
+
 // The kernel's error over the published algorithm's, both against exact attention, both with outputs of the io type.
 static void gate1(struct verify_session *s, const struct gate_case *c, struct verify_inputs *in,
                   const struct verify_rows *got, const char *shape) {
@@ -59,7 +65,7 @@ static void gate1(struct verify_session *s, const struct gate_case *c, struct ve
     if (c->ragged)
         verify_check(s, check, shape, error, verify_loose_bound(bar), note);
     else
-        verify_check(s, check, shape, error / bar, 1.02, note);
+        verify_check(s, check, shape, error / bar, gate1_bound(s->unit), note);
 }
 
 static void compare(struct verify_session *s, const struct gate_case *c, const struct verify_call *call,
@@ -100,11 +106,12 @@ static void run_distributions(struct verify_session *s) {
     for (int kind = RANDOM_NORMAL; kind <= RANDOM_RUNS && !s->dead; kind++) {
         if (kind != RANDOM_NORMAL && !headline) continue;
         if (quick && kind == RANDOM_OUTLIER && s->unit->io == SPEC_IO_BF16) continue;
+        const bool fp4 = s->unit->plan.fp4; // more heads, for more independent errors
         const struct gate_case c = {.kind = (enum random_kind)kind,
-                                    .shape = {1, 4, 2, n, n},
+                                    .shape = {1, fp4 ? 8 : 4, fp4 ? 8 : 2, n, n},
                                     .layout = kind == RANDOM_OUTLIER ? LAYOUT_FUSED : LAYOUT_BNHD,
-                                    .sample_heads = 2,
-                                    .sample_rows = quick ? 96 : 160,
+                                    .sample_heads = fp4 ? 8 : 2,
+                                    .sample_rows = fp4 ? 40 : quick ? 96 : 160,
                                     .index = kind};
         run_case(s, &c, headline);
     }

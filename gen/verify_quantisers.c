@@ -159,7 +159,7 @@ static void diff_v(const struct quantised *q, struct model_diff *d) {
 // Codes: ties may fall otherwise in one of a thousand, by one. Scales: fp32 rounding.
 static void check_diff(const struct quantised *q, const char *tensor, const struct model_diff *d) {
     char check[32], note[160];
-    double share = d->codes ? (double)d->near / (double)d->codes : 0;
+    double share = d->codes ? (double)d->near / (double)d->codes : INFINITY; // none: all block scales differ
     snprintf(check, sizeof check, "%s codes", tensor);
     snprintf(note, sizeof note, "%llu codes: %llu one apart, %llu more, %llu of padding not 0 %s", (unsigned long long)d->codes,
              (unsigned long long)d->near, (unsigned long long)d->far, (unsigned long long)d->padding, d->first);

@@ -8,9 +8,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "context.h"
 #include "fake_cuda.h"
@@ -91,7 +93,9 @@ enum planted {
     WRITES_BESIDE_O,
     NO_FLAG_OF_V,
     EMPTY_IS_NAN,    /* no key: 0 times what is in the workspace */
-    DEVICE_FAULT
+    DEVICE_FAULT,
+    CRASH, /* of the process, in the first unit */
+    HANG
 };
 
 struct model {
@@ -357,6 +361,8 @@ static void answer(void *user, const struct fake_cuda_launch *launch) {
     assert_non_null(l.unit);
     l.plan = &l.unit->plan;
     memcpy(&l.a, launch->args, sizeof l.a);
+    if (model->planted == CRASH && l.unit == model->units->unit) raise(SIGKILL);
+    if (model->planted == HANG && l.unit == model->units->unit) pause();
     if (role == SAGE_ROLE_STATS) run_stats(&l);
     if (role == SAGE_ROLE_DELTA_S && l.a.q_tile_first + l.a.q_tile_launch == l.a.q_tile_count) run_delta_s(&l);
     for (int64_t h = 0; role == SAGE_ROLE_QUANTISE && h < (int64_t)l.a.batch * l.a.heads_q; h++) run_quantise_q(&l, h);
@@ -374,7 +380,9 @@ static struct verify_report run(const char *spec, struct verify_choice choice, u
     kernels_make(&k, spec, choice);
     assert_true(k.units.count > 0);
     struct model model = {&k.units, planted, 0};
-    const struct verify_options options = {.level = VERIFY_QUICK, .parts = parts, .seed = 20260101};
+    const bool fork = planted >= CRASH;
+    const struct verify_options options = {
+        .level = VERIFY_QUICK, .parts = parts, .seed = 20260101, .fork = fork, .timeout_s = 2};
     struct verify_report report = {.units = &k.units, .json = true}; // lines would hide cmocka's
     setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
     fake.reset();
@@ -444,8 +452,31 @@ static void faults_are_found(void **state) {
     fails("quantisers", DEVICE_FAULT, SPEC_MASK_NONE, VERIFY_QUANTISERS);
 }
 
+// One unit is lost, and the next ones are checked all the same.
+static void loses_one_unit(enum planted planted, const char *check) {
+    struct verify_choice choice = only(SPEC_TARGET_SM_90A, SPEC_IO_FP16, SPEC_MASK_NONE);
+    choice.io.count = 0; // two units
+    struct verify_report r = run("int8_fp8_d64", choice, VERIFY_QUANTISERS, planted);
+    assert_int_equal(r.failed, 1);
+    assert_string_equal(r.record[0].check, check);
+    assert_int_equal(r.record[0].unit, 0);
+    assert_true(r.passed >= 10);
+    verify_report_free(&r);
+}
+
+static void a_crash_costs_one_unit(void **state) {
+    (void)state;
+    loses_one_unit(CRASH, "crash");
+}
+
+static void a_hang_costs_one_unit(void **state) {
+    (void)state;
+    loses_one_unit(HANG, "hang");
+}
+
 int main(void) {
     fake = fake_cuda_open(FAKE_CUDA_PATH);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sound_kernels_pass), cmocka_unit_test(faults_are_found)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sound_kernels_pass), cmocka_unit_test(faults_are_found),
+                                       cmocka_unit_test(a_crash_costs_one_unit), cmocka_unit_test(a_hang_costs_one_unit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
