@@ -126,7 +126,7 @@ static int registers_estimate(const struct plan *p, const struct spec *spec, boo
     const int q = (p->q_resident ? p->qk_row_bytes / 8 : 8) * p->m_tiles;
     if (wgmma) return output + (fresh ? p->d_v / 2 : 0) + scores + packed / 2 + 36;
     const int temporary = spec->v_format == SPEC_FORMAT_FP8_E4M3 ? 8 * p->m_tiles : 0;
-    return output + temporary + 2 * scores + packed / 2 + q + 44; // the compiler keeps integer scores beside their fp32 form
+    return output + temporary + 2 * scores + packed / 2 + q + 48; // the compiler keeps integer scores beside their fp32 form
 }
 
 // Q's fragments stay in registers where they fit beside everything else; else each tile reads them again from shared memory.

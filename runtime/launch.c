@@ -11,8 +11,7 @@ sage_status launch_kernel(sage_context *context, const struct module *module, in
     if (grid_x < 0 || grid_x > INT_MAX)
         return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "%s: a grid of %" PRId64 " blocks; at most %d",
                              module->entry, grid_x, INT_MAX);
-    struct sage_kernel_args copy = *args; // the driver's parameter list is not const
-    void *params[] = {&copy};
+    void *params[] = {(void *)(uintptr_t)args}; // the driver's list is not const, but it only copies from there
     bool pushed;
     SAGE_TRY(driver_enter(context, &pushed));
     driver_result result = context->driver.api.launch_kernel(module->function, (unsigned)grid_x, 1, 1, module->threads,

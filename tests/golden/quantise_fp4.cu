@@ -287,7 +287,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                             // ---- lse_bias = sm_scale * q . mean(K), natural-log units ---------------------------------------------------------
                             if (args.lse_bias) {
                                 float *s_dot = s_k_mean + d_qk; // [tile_q][chunks / 4]: one sum per 4 chunks, so that the order of the sum is fixed
-                                #pragma unroll 4
+                                #pragma unroll 2
                                 for (i32 i = 0; i < items; i++) {
                                     const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
                                     u32 raw[4];

@@ -173,7 +173,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
                             // ---- lse_bias = sm_scale * q . mean(K), natural-log units ---------------------------------------------------------
                             if (args.lse_bias) {
                                 float *s_dot = s_k_mean + d_qk; // [tile_q][chunks / 4]: one sum per 4 chunks, so that the order of the sum is fixed
-                                #pragma unroll 4
+                                #pragma unroll 2
                                 for (i32 i = 0; i < items; i++) {
                                     const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
                                     u32 raw[4];
@@ -202,7 +202,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
                             u32 *s_amax = (u32 *)(smem + 4 * d_qk); // fp32 bits; magnitudes order as integers
                             for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
                             __syncthreads();
-                            #pragma unroll 4
+                            #pragma unroll 2
                             for (i32 i = 0; i < items; i++) {
                                 const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
                                 u32 raw[4];
@@ -227,7 +227,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
                             u8 *g_image = (u8 *)args.q_tiles + (head * args.q_tile_count + tile) * q_tile_bytes;
 
                             // ---- codes: 8 bytes an item, to their place in the image ------------------------------------------------------------
-                            #pragma unroll 4
+                            #pragma unroll 2
                             for (i32 i = 0; i < items; i++) {
                                 const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
                                 u32 raw[4];
@@ -283,7 +283,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
                             u32 *s_amax = (u32 *)(smem + 4 * d_qk); // fp32 bits; magnitudes order as integers
                             for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
                             __syncthreads();
-                            #pragma unroll 4
+                            #pragma unroll 2
                             for (i32 i = 0; i < items; i++) {
                                 const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
                                 u32 raw[4];
@@ -308,7 +308,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
                             }
 
                             // ---- codes: 8 bytes an item, to their place in the image ------------------------------------------------------------
-                            #pragma unroll 4
+                            #pragma unroll 2
                             for (i32 i = 0; i < items; i++) {
                                 const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
                                 u32 raw[4];

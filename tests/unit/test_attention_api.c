@@ -779,7 +779,7 @@ static void a_plain_run_quantises_then_attends(void **state) {
 
 static void a_smoothed_run_goes_in_chunks(void **state) {
     struct fixture *f = *state;
-    sage_attention_plan *plan = usual_plan(f, true, 0);
+    sage_attention_plan *plan = usual_plan(f, true, SAGE_FLAG_LSE);
     const sage_attention_args args = args_for(plan, &usual_shape, 128); // 3 query tiles, 2 in a chunk
     struct sage_kernel_args a;
     assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);

@@ -378,7 +378,7 @@ static void test_wrappers(void **state) {
     expect_map(f, 10, "t.cu.tl", 8);
     expect_output(f, "@ ptx(\"mma\", {k = 8}, {k = 4})\nhead;\n@ wrappers()\nvoid k() {\n}\n", text);
     expect_output(f, "a;\n\n@ wrappers()\n\nb;\n", "a;\n\nb;\n");
-    expect_output(f, "    a;\n\n@ wrappers()\n@ ptx(\"fence\")\n    b;\n", "    a;\n\nvoid fence() {\n}\n    b;\n");
+    expect_output(f, "    a;\n\n@ wrappers()\n@ ptx(\"fence\")\n    b;\n", "    a;\n\nvoid fence() {\n}\n\n    b;\n");
     expect_error(f, "x;\n@ ptx(\"fence\")\n",
                  "templates/t.cu.tl: error: ptx() was used, but wrappers() was not called");
     expect_error(f, "@ wrappers()\n@ wrappers()\n", "t.cu.tl:2:1: error: wrappers() called twice");
