@@ -1,5 +1,5 @@
-// cmd_verify: `sagegen verify`: builds the kernels that this GPU runs and compares them with the float64 reference. Words
-// of the command line, the order of the steps, the exit status; the checks themselves are in verify_*.c.
+// cmd_verify: `sagegen verify`: builds the kernels that this GPU runs and compares them with the float64 reference.
+// Words of the command line, the order of the steps, the exit status; the checks themselves are in verify_*.c.
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd.h"
 
@@ -14,8 +14,22 @@
 
 enum { VERIFY_NO_GPU = 77 }; /* what CTest and Automake take for "skipped" */
 
-enum { OPT_SPEC, OPT_ALL, OPT_ARCH, OPT_IO, OPT_MASK, OPT_VARIANT, OPT_QUICK, OPT_FULL, OPT_ONLY, OPT_SEED, OPT_THREADS,
-       OPT_NO_FORK, OPT_TIMEOUT, OPT_JSON };
+enum {
+    OPT_SPEC,
+    OPT_ALL,
+    OPT_ARCH,
+    OPT_IO,
+    OPT_MASK,
+    OPT_VARIANT,
+    OPT_QUICK,
+    OPT_FULL,
+    OPT_ONLY,
+    OPT_SEED,
+    OPT_THREADS,
+    OPT_NO_FORK,
+    OPT_TIMEOUT,
+    OPT_JSON
+};
 
 static const struct cmd_option options[] = {
     [OPT_SPEC] = {"spec", 's', "FILE", "a spec, by file or shipped name; may be repeated"},
@@ -38,9 +52,10 @@ static const struct cmd_option options[] = {
 static const struct cmd_syntax syntax = {
     .name = "verify",
     .usage = "verify [--spec FILE ... | --all] [--arch LIST] [--io LIST] [--mask LIST] [--quick | --full] ...",
-    .summary = "Runs kernels on the GPU against float64: quantisers against a model on the CPU, attention against its own\n"
-               "algorithm and the published one, and properties that hold whatever the values. One line a check.\n"
-               "Exit status: 0 all passed, 1 a check failed, 2 bad input, 77 no GPU.",
+    .summary =
+        "Runs kernels on the GPU against float64: quantisers against a model on the CPU, attention against its own\n"
+        "algorithm and the published one, and properties that hold whatever the values. One line a check.\n"
+        "Exit status: 0 all passed, 1 a check failed, 2 bad input, 77 no GPU.",
     .examples = "  sagegen verify --quick\n  sagegen verify --spec int8_fp8_d128 --arch sm_90a --only gates\n",
     .options = options,
 };
@@ -149,8 +164,7 @@ static uint64_t fresh_seed(void) {
 static bool read_words(struct verify_command *v, int argc, char **argv) {
     struct cmd_args args = {.syntax = &syntax, .argc = argc, .argv = argv};
     int option;
-    v->options = (struct verify_options){
-        .level = VERIFY_NORMAL, .seed = fresh_seed(), .fork = true, .timeout_s = 180};
+    v->options = (struct verify_options){.level = VERIFY_NORMAL, .seed = fresh_seed(), .fork = true, .timeout_s = 180};
     while ((option = cmd_next(&args)) != CMD_END) {
         if (option == CMD_STOP) {
             v->status = args.status;
@@ -191,7 +205,8 @@ static bool choose_units(struct verify_command *v) {
 
 static bool print_progress(void *user, const struct build_job *job, int done, int count) {
     (void)user;
-    if (job->state == BUILD_FAILED) fprintf(stderr, "%s\n", job->messages.len ? job->messages.data : "a kernel did not compile");
+    if (job->state == BUILD_FAILED)
+        fprintf(stderr, "%s\n", job->messages.len ? job->messages.data : "a kernel did not compile");
     if (done == count || done % 20 == 0) fprintf(stderr, "built %d of %d kernels\n", done, count);
     return true;
 }
@@ -210,8 +225,7 @@ static bool build(struct verify_command *v) {
 }
 
 static void print_head(const struct verify_command *v) {
-    static const char *const levels[] = {
-        [VERIFY_QUICK] = "quick", [VERIFY_NORMAL] = "normal", [VERIFY_FULL] = "full"};
+    static const char *const levels[] = {[VERIFY_QUICK] = "quick", [VERIFY_NORMAL] = "normal", [VERIFY_FULL] = "full"};
     fprintf(v->report.json ? stderr : stdout, "%s (sm_%d, %.0f GB), %d kernel sets, %s; again: --seed %" PRIu64 "\n",
             v->gpu.name, v->gpu.sm, (double)v->gpu.memory_bytes * 1e-9, v->units.count, levels[v->options.level],
             v->options.seed);

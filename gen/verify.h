@@ -1,7 +1,7 @@
-// verify: what the parts of `sagegen verify` share: units (one kernel set each), the session on a GPU, records of checks.
-// The line: cmd_verify.c (words) -> verify_units.c (kernels) -> verify_run.c (a process) -> verify_quantisers.c,
-// verify_gates.c, verify_properties.c (checks) -> verify_report.c (lines). Kernels are driven through sage.h alone.
-// SPDX-License-Identifier: Apache-2.0
+// verify: what the parts of `sagegen verify` share: units (one kernel set each), the session on a GPU, records of
+// checks. The line: cmd_verify.c (words) -> verify_units.c (kernels) -> verify_run.c (a process) ->
+// verify_quantisers.c, verify_gates.c, verify_properties.c (checks) -> verify_report.c (lines). Kernels are driven
+// through sage.h alone. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_VERIFY_H
 #define SAGE_GEN_VERIFY_H
 
@@ -18,8 +18,8 @@ struct verify_options {
     enum verify_level level;
     unsigned parts; /* VERIFY_* bits */
     uint64_t seed;
-    int threads; /* of the CPU reference; 0: all */
-    bool fork;   /* checks run in a process of their own, so that a fault or hang costs one unit only */
+    int threads;   /* of the CPU reference; 0: all */
+    bool fork;     /* checks run in a process of their own, so that a fault or hang costs one unit only */
     int timeout_s; /* without any record, after which a unit counts as hung */
 };
 
@@ -27,12 +27,13 @@ struct verify_options {
 
 // One kernel set: everything that a sage_attention_plan is made of.
 struct verify_unit {
-    struct spec spec; /* members borrowed from the spec it was made of; safe may differ */
+    struct spec spec; /* members borrowed from the spec it was made of */
+    bool safe_form;   /* derived from that spec */
     enum spec_target target;
     enum spec_io io;
     enum spec_mask mask;
     struct variant variant;
-    struct plan plan;     /* of attn_fwd */
+    struct plan plan;                       /* of attn_fwd */
     struct build_job *job[SAGE_ROLE_COUNT]; /* NULL: not needed */
 };
 
@@ -146,9 +147,9 @@ struct verify_call {
     bool own_stream, keep_workspace;
     const float *q, *k, *v; /* [batch][heads][seq][dim]; exact in the io type, may be infinite or NaN */
 
-    uint16_t *o_bits; /* out: owned */
-    float *o, *lse;   /* out: owned; [batch][heads_q][seq_q](...) */
-    uint32_t flags;   /* out: overflow flags */
+    uint16_t *o_bits;   /* out: owned */
+    float *o, *lse;     /* out: owned; [batch][heads_q][seq_q](...) */
+    uint32_t flags;     /* out: overflow flags */
     uint8_t *workspace; /* out: owned, if kept */
     struct workspace_layout layout_of_workspace;
     char fault[160]; /* out: memory that should not have been written, or was not; "" */

@@ -10,11 +10,11 @@
 #include <string.h>
 
 enum {
-    GUARD_ELEMENTS = 256,             /* before and behind tensors */
-    GUARD_WORDS = 64,                 /* around LSE */
-    GUARD_BYTES = 1024,               /* behind the workspace */
-    WORKSPACE_SHIFT = 256,            /* bytes: no better aligned than promised */
-    POISON = 0xffff                   /* a NaN in both io types */
+    GUARD_ELEMENTS = 256,  /* before and behind tensors */
+    GUARD_WORDS = 64,      /* around LSE */
+    GUARD_BYTES = 1024,    /* behind the workspace */
+    WORKSPACE_SHIFT = 256, /* bytes: no better aligned than promised */
+    POISON = 0xffff        /* a NaN in both io types */
 };
 static const uint32_t flags_before = 0x80000000u; // flags are ORed into, never cleared
 enum { BUFFER_INPUTS, BUFFER_OUTPUT, BUFFER_LSE, BUFFER_WORKSPACE };
@@ -145,9 +145,12 @@ static bool dead(struct work *w) {
 static void place_all(struct work *w) {
     const sage_attention_shape *shape = &w->call->shape;
     const struct plan *p = &w->s->unit->plan;
-    w->in[0] = (struct place){.batch = shape->batch, .heads = shape->heads_q, .seq = shape->seq_q, .dim = p->head_dim_qk};
-    w->in[1] = (struct place){.batch = shape->batch, .heads = shape->heads_kv, .seq = shape->seq_k, .dim = p->head_dim_qk};
-    w->in[2] = (struct place){.batch = shape->batch, .heads = shape->heads_kv, .seq = shape->seq_k, .dim = p->head_dim_v};
+    w->in[0] =
+        (struct place){.batch = shape->batch, .heads = shape->heads_q, .seq = shape->seq_q, .dim = p->head_dim_qk};
+    w->in[1] =
+        (struct place){.batch = shape->batch, .heads = shape->heads_kv, .seq = shape->seq_k, .dim = p->head_dim_qk};
+    w->in[2] =
+        (struct place){.batch = shape->batch, .heads = shape->heads_kv, .seq = shape->seq_k, .dim = p->head_dim_v};
     w->out = w->in[0];
     w->out.dim = p->head_dim_v;
     w->in_elements = place_inputs(w->in, w->call->layout);
@@ -245,7 +248,8 @@ __attribute__((format(printf, 2, 3))) static void fault(struct work *w, const ch
 static bool check_inputs(struct work *w) {
     if (w->call->mode == MODE_TWO_STEP || w->call->mode == MODE_LATE_LSE) return true;
     uint16_t *now = malloc((size_t)w->in_elements * sizeof *now);
-    bool ok = now && device_download(&w->s->device, now, w->device[BUFFER_INPUTS], (uint64_t)w->in_elements * 2, w->stream);
+    bool ok =
+        now && device_download(&w->s->device, now, w->device[BUFFER_INPUTS], (uint64_t)w->in_elements * 2, w->stream);
     for (int64_t i = 0; ok && i < w->in_elements; i++)
         if (now[i] != w->in_host[i]) fault(w, "input element %lld was changed", (long long)i);
     free(now);
@@ -259,8 +263,7 @@ static void take_output(struct work *w) {
     for (int64_t row = 0; row < row_count(&w->out); row++)
         for (int64_t c = 0; c < dim; c++) {
             uint16_t *at = &w->out_host[row_offset(&w->out, row) + c];
-            if (*at == POISON)
-                fault(w, "O row %lld channel %lld was not written", (long long)row, (long long)c);
+            if (*at == POISON) fault(w, "O row %lld channel %lld was not written", (long long)row, (long long)c);
             w->call->o_bits[row * dim + c] = *at;
             w->call->o[row * dim + c] = (float)format_decode(io, *at);
             *at = POISON;
@@ -288,7 +291,8 @@ static bool check_workspace(struct work *w) {
     struct device *d = &w->s->device;
     const char *base = w->device[BUFFER_WORKSPACE];
     if (!device_download(d, guard, base, WORKSPACE_SHIFT, w->stream) ||
-        !device_download(d, guard + WORKSPACE_SHIFT, base + WORKSPACE_SHIFT + w->workspace_bytes, GUARD_BYTES, w->stream))
+        !device_download(d, guard + WORKSPACE_SHIFT, base + WORKSPACE_SHIFT + w->workspace_bytes, GUARD_BYTES,
+                         w->stream))
         return dead(w);
     for (size_t i = 0; i < sizeof guard; i++)
         if (guard[i] != 0xff) fault(w, "a byte beside the workspace was written");

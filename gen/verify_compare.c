@@ -45,9 +45,8 @@ enum number_format verify_io_format(const struct verify_session *s) {
 
 static struct attend_rule rule_of(const struct verify_unit *unit) {
     const struct plan *p = &unit->plan;
-    struct attend_rule rule = {.tile_k = p->tile_k,
-                               .lazy_log2 = p->lazy_rescale,
-                               .quantised_sum = strcmp(p->row_sum, "quantised") == 0};
+    struct attend_rule rule = {
+        .tile_k = p->tile_k, .lazy_log2 = p->lazy_rescale, .quantised_sum = strcmp(p->row_sum, "quantised") == 0};
     switch (unit->spec.p_format) {
     case SPEC_FORMAT_FP16:
         rule.p = P_F16;
@@ -141,7 +140,8 @@ static void add_means(const struct head_operands *h, double *o, double *lse) {
     const size_t kv = h->head / (size_t)(h->p->heads_q / h->p->heads_kv), dim = (size_t)h->p->dim_qk;
     const float *stats = verify_region(h->call, WORKSPACE_stats);
     float mean[MODEL_DIM_MAX] = {0};
-    if (p->smooth_k) model_k_mean(p, stats + kv * (size_t)(l->splits * 6 * p->stats_width), l->splits, h->call->shape.seq_k, mean);
+    if (p->smooth_k)
+        model_k_mean(p, stats + kv * (size_t)(l->splits * 6 * p->stats_width), l->splits, h->call->shape.seq_k, mean);
     for (size_t i = 0; i < h->count; i++) {
         const float *q = h->p->q + (h->head * h->p->seq_q + h->row[i]) * dim;
         double dot = 0;
@@ -311,11 +311,10 @@ static enum operand_format operand_of(enum spec_format f) {
 }
 
 static void from_spec(const struct verify_unit *unit, struct verify_published *out) {
-    static const enum granularity granularities[SPEC_GRANULARITY_COUNT] = {
-        [SPEC_GRANULARITY_PER_THREAD] = PER_THREAD,
-        [SPEC_GRANULARITY_PER_WARP] = PER_WARP,
-        [SPEC_GRANULARITY_PER_BLOCK] = PER_BLOCK,
-        [SPEC_GRANULARITY_PER_TOKEN] = PER_TOKEN};
+    static const enum granularity granularities[SPEC_GRANULARITY_COUNT] = {[SPEC_GRANULARITY_PER_THREAD] = PER_THREAD,
+                                                                           [SPEC_GRANULARITY_PER_WARP] = PER_WARP,
+                                                                           [SPEC_GRANULARITY_PER_BLOCK] = PER_BLOCK,
+                                                                           [SPEC_GRANULARITY_PER_TOKEN] = PER_TOKEN};
     const struct spec *spec = &unit->spec;
     const struct plan *p = &unit->plan;
     struct algorithm a = {.qk = operand_of(spec->qk_format),
@@ -335,7 +334,7 @@ static void from_spec(const struct verify_unit *unit, struct verify_published *o
         a.divisor_count = i + 1;
     }
     out->algorithm = a;
-    snprintf(out->name, sizeof out->name, "%.20s q%d k%d%s", spec->name, a.q_rows, a.k_rows, spec->safe ? " safe" : "");
+    snprintf(out->name, sizeof out->name, "%.24s q%d k%d", spec->name, a.q_rows, a.k_rows);
 }
 
 bool verify_published(const struct verify_unit *unit, struct verify_published *out) {

@@ -1,5 +1,5 @@
-// verify_compare: a call's output against float64 at sampled rows: its own algorithm on the GPU's own operands (gate 2),
-// and any other reference. In: a call that kept its workspace. Out: errors, rounding to the io type accounted for.
+// verify_compare: a call's output against float64 at sampled rows: its own algorithm on the GPU's own operands (gate
+// 2), and any other reference. In: a call that kept its workspace. Out: errors, rounding to the io type accounted for.
 // SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_VERIFY_COMPARE_H
 #define SAGE_GEN_VERIFY_COMPARE_H

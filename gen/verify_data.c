@@ -43,8 +43,8 @@ void verify_data_destroy(struct verify_data *data) {
 
 static bool same_key(const struct verify_inputs_key *a, const struct verify_inputs_key *b) {
     return a->kind == b->kind && a->io == b->io && memcmp(&a->shape, &b->shape, sizeof a->shape) == 0 &&
-           a->dim_qk == b->dim_qk && a->dim_v == b->dim_v && a->seed == b->seed &&
-           a->sample_heads == b->sample_heads && a->sample_rows == b->sample_rows;
+           a->dim_qk == b->dim_qk && a->dim_v == b->dim_v && a->seed == b->seed && a->sample_heads == b->sample_heads &&
+           a->sample_rows == b->sample_rows;
 }
 
 static struct verify_inputs *slot(struct verify_data *data, const struct verify_inputs_key *key) {
@@ -111,8 +111,7 @@ struct verify_inputs *verify_data_inputs(struct verify_data *data, const struct 
 static bool compute(struct verify_data *data, struct verify_inputs *in, bool causal, const struct algorithm *algorithm,
                     struct verify_reference *r, char *why, size_t why_bytes) {
     const struct attention_problem p = verify_problem(in, causal, 0);
-    if (!algorithm)
-        return attention_exact(&p, in->sample, in->samples, data->threads, r->o, r->lse, why, why_bytes);
+    if (!algorithm) return attention_exact(&p, in->sample, in->samples, data->threads, r->o, r->lse, why, why_bytes);
     return algorithm_attend(algorithm, &p, in->sample, in->samples, data->threads, r->o, r->lse, why, why_bytes);
 }
 

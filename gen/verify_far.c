@@ -1,5 +1,5 @@
-// verify_far: offsets beyond 2^31 elements: the last head, batch or row of every tensor starts there. The result must be
-// that of the same values in a small tensor, bit by bit. SPDX-License-Identifier: Apache-2.0
+// verify_far: offsets beyond 2^31 elements: the last head, batch or row of every tensor starts there. The result must
+// be that of the same values in a small tensor, bit by bit. SPDX-License-Identifier: Apache-2.0
 #include "verify.h"
 
 #include "reference/formats.h"
@@ -33,7 +33,9 @@ static struct far_tensor far_tensor_of(const struct far_case *c, int index, int 
     const int64_t n = c->shape.seq_q, heads = c->shape.heads_q, small = n * dim;
     return (struct far_tensor){.offset = index * ((int64_t)1 << 20),
                                .stride_b = c->stride_b ? c->stride_b : heads * small,
-                               .stride_h = c->stride_h ? c->stride_h : c->stride_n ? ((int64_t)1 << 14) : small,
+                               .stride_h = c->stride_h   ? c->stride_h
+                                           : c->stride_n ? ((int64_t)1 << 14)
+                                                         : small,
                                .stride_n = c->stride_n ? c->stride_n : dim,
                                .heads = heads,
                                .rows = c->shape.batch * heads * n,
@@ -41,7 +43,8 @@ static struct far_tensor far_tensor_of(const struct far_case *c, int index, int 
 }
 
 static char *row_address(const struct far_tensor *t, int64_t row, int64_t n, void *base) {
-    int64_t at = t->offset + row / n / t->heads * t->stride_b + row / n % t->heads * t->stride_h + row % n * t->stride_n;
+    int64_t at =
+        t->offset + row / n / t->heads * t->stride_b + row / n % t->heads * t->stride_h + row % n * t->stride_n;
     return (char *)base + at * 2;
 }
 
@@ -119,7 +122,8 @@ static void run_case(struct verify_session *s, const struct far_case *c) {
     struct verify_call near = {.shape = c->shape, .q = in->q, .k = in->k, .v = in->v};
     void *base[4] = {NULL, NULL, NULL, NULL};
     if (verify_call_run(s, &near, c->check)) {
-        const uint64_t bytes = (uint64_t)far_elements * 2, workspace = sage_attention_workspace_bytes(s->plan, &c->shape);
+        const uint64_t bytes = (uint64_t)far_elements * 2,
+                       workspace = sage_attention_workspace_bytes(s->plan, &c->shape);
         if (verify_buffer(s, BUFFER_INPUTS, bytes, &base[BUFFER_INPUTS]) &&
             verify_buffer(s, BUFFER_OUTPUT, bytes, &base[BUFFER_OUTPUT]) &&
             verify_buffer(s, BUFFER_WORKSPACE, workspace, &base[BUFFER_WORKSPACE]))
@@ -132,14 +136,15 @@ static void run_case(struct verify_session *s, const struct far_case *c) {
 
 void verify_far(struct verify_session *s) {
     uint64_t free_bytes = 0, total_bytes = 0, need = (uint64_t)far_elements * 4 + ((uint64_t)1 << 30);
-    if (!verify_unit_is_headline(s->unit) || s->unit->io != SPEC_IO_FP16 || s->unit->spec.safe) return;
+    if (!verify_unit_is_headline(s->unit) || s->unit->io != SPEC_IO_FP16 || s->unit->safe_form) return;
     if (!device_memory_info(&s->device, &free_bytes, &total_bytes)) {
         verify_dead(s, "far", "");
         return;
     }
     free_bytes += s->buffer[BUFFER_INPUTS].bytes + s->buffer[BUFFER_OUTPUT].bytes;
     if (free_bytes < need) {
-        verify_skip(s, "far", "needs %.1f GB of device memory; %.1f are free", (double)need * 1e-9, (double)free_bytes * 1e-9);
+        verify_skip(s, "far", "needs %.1f GB of device memory; %.1f are free", (double)need * 1e-9,
+                    (double)free_bytes * 1e-9);
         return;
     }
     for (size_t i = 0; i < sizeof cases / sizeof cases[0] && !s->dead; i++) run_case(s, &cases[i]);

@@ -110,7 +110,8 @@ float image_code_value(enum spec_format format, unsigned code) {
 }
 
 float image_scale_value(enum spec_format format, unsigned code) {
-    return (float)(format == SPEC_FORMAT_MXFP4 ? format_ue8m0_decode((uint8_t)code) : format_decode(FORMAT_UE4M3, code));
+    return (float)(format == SPEC_FORMAT_MXFP4 ? format_ue8m0_decode((uint8_t)code)
+                                               : format_decode(FORMAT_UE4M3, code));
 }
 
 float image_value(const struct plan *p, enum image_tensor t, const uint8_t *image, int row, int element) {
@@ -148,7 +149,8 @@ static void decode_key(const struct decode *d, size_t tile, int position, int ke
     const uint8_t *k = d->head->k_tiles + tile * (size_t)p->k_tile_bytes,
                   *v = d->head->v_tiles + tile * (size_t)p->v_tile_bytes;
     float scale = image_k_scale(p, k, key);
-    for (int c = 0; c < p->d_qk; c++) d->k[to * (size_t)p->d_qk + (size_t)c] = image_value(p, IMAGE_K, k, key, c) * scale;
+    for (int c = 0; c < p->d_qk; c++)
+        d->k[to * (size_t)p->d_qk + (size_t)c] = image_value(p, IMAGE_K, k, key, c) * scale;
     for (int c = 0; c < p->head_dim_v; c++)
         d->v[to * (size_t)p->head_dim_v + (size_t)c] = image_value(p, IMAGE_V, v, c, position) * d->head->v_scale[c];
 }

@@ -1,6 +1,6 @@
 // verify_image: reads the quantised tile images of the workspace on the CPU, element by element. Written from the PTX
-// ISA's fragment and swizzle definitions, not from the templates, so that an error of theirs shows. In: a plan and bytes.
-// Out: codes, scales, and whole operands as floats. SPDX-License-Identifier: Apache-2.0
+// ISA's fragment and swizzle definitions, not from the templates, so that an error of theirs shows. In: a plan and
+// bytes. Out: codes, scales, and whole operands as floats. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_VERIFY_IMAGE_H
 #define SAGE_GEN_VERIFY_IMAGE_H
 
@@ -37,7 +37,8 @@ struct image_head {
 // Q rows with q_scale, out [count][d_qk]: log2 units per unit of k.
 void image_decode_q(const struct plan *p, const struct image_head *head, const size_t *rows, size_t count, float *out);
 // **Layout** k [keys][d_qk], v [keys][head_dim_v], without V's mean. Keys are in their own order, seq_k of them; 4-bit
-// operands in the order of positions, all of all tiles, with key_index [keys] (-1: padding), since P's blocks lie there.
+// operands in the order of positions, all of all tiles, with key_index [keys] (-1: padding), since P's blocks lie
+// there.
 size_t image_key_count(const struct plan *p, const struct image_head *head);
 void image_decode_kv(const struct plan *p, const struct image_head *head, int threads, float *k, float *v,
                      int32_t *key_index);

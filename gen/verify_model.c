@@ -235,7 +235,8 @@ void model_encode_q(const struct plan *p, const struct model_input *q, int64_t t
     free(y);
 }
 
-void model_encode_k(const struct plan *p, const struct model_input *k, int64_t tile, const float *mean, uint8_t *image) {
+void model_encode_k(const struct plan *p, const struct model_input *k, int64_t tile, const float *mean,
+                    uint8_t *image) {
     float amax[MODEL_ROWS_MAX], *y = values_alloc(p, p->tile_k);
     tile_values(p, k, tile, p->tile_k, p->smooth_k ? mean : NULL, 0, y);
     if (p->fp4)
@@ -342,7 +343,10 @@ static bool diff_block(struct model_diff *d, const struct diff_place *at, int ro
 void model_diff_image(struct model_diff *d, const struct plan *p, enum image_tensor t, const uint8_t *got,
                       const uint8_t *expected, int64_t tile, int real_rows) {
     const struct diff_place at = {p, t, tile, got, expected, real_rows};
-    int rows = t == IMAGE_Q ? p->tile_q : t == IMAGE_K ? p->tile_k : p->d_v, elements = t == IMAGE_V ? p->tile_k : p->d_qk;
+    int rows = t == IMAGE_Q   ? p->tile_q
+               : t == IMAGE_K ? p->tile_k
+                              : p->d_v,
+        elements = t == IMAGE_V ? p->tile_k : p->d_qk;
     int block = !p->fp4 ? elements : t == IMAGE_V ? p->v_block : p->qk_block;
     for (int row = 0; row < rows; row++)
         for (int first = 0; first < elements; first += block) {

@@ -1,6 +1,6 @@
-// verify_model: what the quantiser kernels should write, computed on the CPU in the same fp32 arithmetic, and the comparison
-// with what they wrote. In: inputs as floats, the GPU's own statistics (checked apart). Out: tile images, counts of
-// differences. SPDX-License-Identifier: Apache-2.0
+// verify_model: what the quantiser kernels should write, computed on the CPU in the same fp32 arithmetic, and the
+// comparison with what they wrote. In: inputs as floats, the GPU's own statistics (checked apart). Out: tile images,
+// counts of differences. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_VERIFY_MODEL_H
 #define SAGE_GEN_VERIFY_MODEL_H
 

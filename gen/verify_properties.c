@@ -140,10 +140,13 @@ static void property_repeat(struct verify_session *s) {
         enum verify_layout layout;
         bool own_stream;
     } others[] = {
-        {"same again", MODE_RUN, LAYOUT_BHND, false},        {"same on a stream", MODE_RUN, LAYOUT_BHND, true},
+        {"same again", MODE_RUN, LAYOUT_BHND, false},
+        {"same on a stream", MODE_RUN, LAYOUT_BHND, true},
         {"same in two steps", MODE_TWO_STEP, LAYOUT_BHND, false},
-        {"same, late lse", MODE_LATE_LSE, LAYOUT_BHND, true}, {"same bnhd", MODE_RUN, LAYOUT_BNHD, false},
-        {"same fused", MODE_RUN, LAYOUT_FUSED, false},        {"same odd strides", MODE_RUN, LAYOUT_ODD, true},
+        {"same, late lse", MODE_LATE_LSE, LAYOUT_BHND, true},
+        {"same bnhd", MODE_RUN, LAYOUT_BNHD, false},
+        {"same fused", MODE_RUN, LAYOUT_FUSED, false},
+        {"same odd strides", MODE_RUN, LAYOUT_ODD, true},
     };
     struct tensors t = make(s, usual, RANDOM_OUTLIER);
     struct verify_call first;
@@ -182,18 +185,17 @@ static double permuted_bound(const struct verify_unit *unit) {
     return unit->spec.p_format == SPEC_FORMAT_FP16 ? 0.05 : unit->plan.fp4 ? 0.6 : 0.12;
 }
 
-// Keys 2i and 2i + 1 share every scale and tile: only the order of sums changes. Across tiles, scales change too, so that
-// two results may be as far apart as each is from the truth.
+// Keys 2i and 2i + 1 share every scale and tile: only the order of sums changes. Across tiles, scales change too, so
+// that two results may be as far apart as each is from the truth.
 static void property_permute(struct verify_session *s) {
     struct tensors t = make(s, usual, RANDOM_NORMAL);
     struct verify_call first, pairs, all;
     if (s->unit->mask == SPEC_MASK_NONE && plain(s, &t, &first)) {
         for (int64_t i = 0; i + 1 < usual.seq_k; i += 2) swap_keys(&t, &s->unit->plan, i, i + 1);
         if (plain(s, &t, &pairs))
-            check_relative(s, "permute pairs", &first, 1, &pairs, (s->unit->plan.fp4 ? 3 : 1) * verify_gate2_bound(s->unit),
-                           "O, relative");
-        for (int64_t i = 0; i < usual.seq_k; i++)
-            swap_keys(&t, &s->unit->plan, i, (i * 7919 + 13) % usual.seq_k);
+            check_relative(s, "permute pairs", &first, 1, &pairs,
+                           (s->unit->plan.fp4 ? 3 : 1) * verify_gate2_bound(s->unit), "O, relative");
+        for (int64_t i = 0; i < usual.seq_k; i++) swap_keys(&t, &s->unit->plan, i, (i * 7919 + 13) % usual.seq_k);
         if (!s->dead && plain(s, &t, &all)) {
             const struct attention_problem p = problem_of(s, &t, 0);
             verify_exact(s, &all, &p, SIZE_MAX, "permuted, exact");
@@ -306,7 +308,8 @@ static void property_large_rows(struct verify_session *s) {
         for (size_t i = 0; i < o_count(s, &call); i++) wrong += isfinite(call.o[i]) ? 0 : 1;
         for (size_t i = 0; i < lse_count(&call); i++) wrong += isfinite(call.lse[i]) ? 0 : 1;
         verify_shape_text(&call, shape);
-        verify_check(s, "large rows", shape, (double)wrong + (call.flags != 0), 0, "values that are not finite, or flags");
+        verify_check(s, "large rows", shape, (double)wrong + (call.flags != 0), 0,
+                     "values that are not finite, or flags");
     }
     verify_call_free(&call);
     tensors_free(&t);
@@ -350,8 +353,8 @@ static void property_zero_v(struct verify_session *s) {
     tensors_free(&t);
 }
 
-// One key: P = 1, and each channel's value is its own maximum, so O is V, exactly; but for mxfp4, whose scales are powers
-// of two.
+// One key: P = 1, and each channel's value is its own maximum, so O is V, exactly; but for mxfp4, whose scales are
+// powers of two.
 static bool is_token(const struct verify_session *s, float o, float v) {
     return s->unit->spec.v_format == SPEC_FORMAT_MXFP4 ? fabsf(o - v) <= 0.26f * fabsf(v) : o == v;
 }
@@ -363,7 +366,8 @@ static void property_one_token(struct verify_session *s) {
     char shape[64];
     size_t wrong = 0;
     if (plain(s, &t, &call)) {
-        for (size_t i = 0; i < o_count(s, &call); i++) wrong += !is_token(s, call.o[i], t.v[i / dim / 2 * dim + i % dim]);
+        for (size_t i = 0; i < o_count(s, &call); i++)
+            wrong += !is_token(s, call.o[i], t.v[i / dim / 2 * dim + i % dim]);
         verify_shape_text(&call, shape);
         verify_check(s, "one token", shape, (double)wrong, 0, "elements of O that are not V");
     }
@@ -435,9 +439,10 @@ static void property_sm_scale(struct verify_session *s) {
 /* -- All ---- */
 
 void verify_properties(struct verify_session *s) {
-    static void (*const all[])(struct verify_session *s) = {
-        property_repeat,  property_permute, property_future,    property_flags,   property_constant_v, property_large_rows,
-        property_uniform, property_zero_v,  property_one_token, property_scale_v, property_scale_qk,   property_sm_scale,
+    static void (*const all[])(struct verify_session * s) = {
+        property_repeat,     property_permute,    property_future,   property_flags,
+        property_constant_v, property_large_rows, property_uniform,  property_zero_v,
+        property_one_token,  property_scale_v,    property_scale_qk, property_sm_scale,
     };
     const bool quick = s->options->level == VERIFY_QUICK;
     if (quick && !verify_unit_is_headline(s->unit)) return;

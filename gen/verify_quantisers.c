@@ -161,14 +161,16 @@ static void check_diff(const struct quantised *q, const char *tensor, const stru
     char check[32], note[160];
     double share = d->codes ? (double)d->near / (double)d->codes : INFINITY; // none: all block scales differ
     snprintf(check, sizeof check, "%s codes", tensor);
-    snprintf(note, sizeof note, "%llu codes: %llu one apart, %llu more, %llu of padding not 0 %s", (unsigned long long)d->codes,
-             (unsigned long long)d->near, (unsigned long long)d->far, (unsigned long long)d->padding, d->first);
+    snprintf(note, sizeof note, "%llu codes: %llu one apart, %llu more, %llu of padding not 0 %s",
+             (unsigned long long)d->codes, (unsigned long long)d->near, (unsigned long long)d->far,
+             (unsigned long long)d->padding, d->first);
     verify_check(q->s, check, q->shape, d->far || d->padding ? INFINITY : share, 1e-3, note);
     snprintf(check, sizeof check, "%s scales", tensor);
     verify_check(q->s, check, q->shape, d->scale_error, 1e-6, "relative");
     if (d->blocks == 0) return;
     snprintf(check, sizeof check, "%s block scales", tensor);
-    snprintf(note, sizeof note, "%llu of %llu differ", (unsigned long long)d->blocks_differing, (unsigned long long)d->blocks);
+    snprintf(note, sizeof note, "%llu of %llu differ", (unsigned long long)d->blocks_differing,
+             (unsigned long long)d->blocks);
     verify_check(q->s, check, q->shape, (double)d->blocks_differing / (double)d->blocks, 1e-3, note);
 }
 

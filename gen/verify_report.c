@@ -1,5 +1,5 @@
-// verify_report: counts and prints the records of checks: a line each, then failures again, then the worst of each check.
-// SPDX-License-Identifier: Apache-2.0
+// verify_report: counts and prints the records of checks: a line each, then failures again, then the worst of each
+// check. SPDX-License-Identifier: Apache-2.0
 #include "verify.h"
 
 #include <inttypes.h>
@@ -21,12 +21,12 @@ static const char *unit_text(const struct verify_report *report, const struct ve
 
 static void print_line(const struct verify_report *report, const struct verify_record *r) {
     char unit[96];
-    printf("%-44s %-20s %-34s ", unit_text(report, r, unit), r->check, r->shape);
+    printf("%-43s %-20s %-30s ", unit_text(report, r, unit), r->check, r->shape);
     if (r->outcome == VERIFY_SKIP)
         printf("SKIP %s\n", r->note);
     else
-        printf("error %-9.3g bound %-9.3g %s%s%s\n", r->error, r->bound, outcome_text[r->outcome], r->note[0] ? "  " : "",
-               r->note);
+        printf("error %-9.3g bound %-9.3g %s%s%s\n", r->error, r->bound, outcome_text[r->outcome],
+               r->note[0] ? "  " : "", r->note);
 }
 
 static void keep(struct verify_report *report, const struct verify_record *r) {

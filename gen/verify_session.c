@@ -91,8 +91,8 @@ bool verify_plan(struct verify_session *s, float sm_scale, sage_attention_plan *
                                       .mask = u->mask == SPEC_MASK_CAUSAL ? SAGE_MASK_CAUSAL : SAGE_MASK_NONE,
                                       .spec = u->spec.name,
                                       .sm_scale = sm_scale,
-                                      .flags = SAGE_FLAG_LSE | SAGE_FLAG_OVERFLOW |
-                                               (u->spec.safe ? SAGE_FLAG_SAFE : 0)};
+                                      .flags =
+                                          SAGE_FLAG_LSE | SAGE_FLAG_OVERFLOW | (u->spec.safe ? SAGE_FLAG_SAFE : 0)};
     sage_status status = sage_attention_plan_create(s->context, &desc, out);
     if (status == SAGE_OK) return true;
     verify_fail(s, "plan", "", "%s: %s", sage_status_text(status), sage_last_error(s->context));
@@ -103,7 +103,8 @@ static bool built(struct verify_session *s) {
     for (int role = 0; role < SAGE_ROLE_COUNT; role++) {
         const struct build_job *job = s->unit->job[role];
         if (!job || job->state == BUILD_DONE) continue;
-        verify_fail(s, "build", sage_role_text((enum sage_role)role), "%.150s", job->messages.len ? job->messages.data : "not built");
+        verify_fail(s, "build", sage_role_text((enum sage_role)role), "%.150s",
+                    job->messages.len ? job->messages.data : "not built");
         return false;
     }
     return true;

@@ -1,5 +1,5 @@
-// verify_units: the kernel sets to check: specs x io x targets x masks, and safe ones; their build jobs, shared where two
-// sets have a kernel in common; the provider that hands them out. SPDX-License-Identifier: Apache-2.0
+// verify_units: the kernel sets to check: specs x io x targets x masks, and safe ones; their build jobs, shared where
+// two sets have a kernel in common; the provider that hands them out. SPDX-License-Identifier: Apache-2.0
 #include "verify.h"
 
 #include "context.h"
@@ -27,8 +27,8 @@ void verify_units_free(struct verify_units *units, const struct build_setup *set
 }
 
 const char *verify_unit_text(const struct verify_unit *unit, char out[96]) {
-    snprintf(out, 96, "%-17s %-7s %-4s %-6s%s", unit->spec.name, spec_target_text(unit->target),
-             spec_io_text(unit->io), spec_mask_text(unit->mask), unit->spec.safe ? " safe" : "");
+    snprintf(out, 96, "%-23s %-7s %-4s %-6s", unit->spec.name, spec_target_text(unit->target), spec_io_text(unit->io),
+             spec_mask_text(unit->mask));
     return out;
 }
 
@@ -41,8 +41,7 @@ bool verify_unit_is_headline(const struct verify_unit *unit) {
 
 static bool same_kernel(const struct plan_request *a, const struct plan_request *b) {
     return a->role == b->role && a->target == b->target && a->io == b->io &&
-           (a->role != SAGE_ROLE_ATTN_FWD || a->mask == b->mask) && a->spec->safe == b->spec->safe &&
-           strcmp(a->spec->name, b->spec->name) == 0;
+           (a->role != SAGE_ROLE_ATTN_FWD || a->mask == b->mask) && strcmp(a->spec->name, b->spec->name) == 0;
 }
 
 static struct build_job *job_of(struct verify_units *units, const struct plan_request *request, const char *text) {
@@ -97,8 +96,8 @@ static int native_target(const struct spec *spec, int sm) {
     return best;
 }
 
-// Without a choice: the spec's own targets that run here, and the portable target of this very GPU, which a spec need not
-// list: so an H100 runs the mma.sync templates too.
+// Without a choice: the spec's own targets that run here, and the portable target of this very GPU, which a spec need
+// not list: so an H100 runs the mma.sync templates too.
 static bool wants_target(const struct verify_choice *choice, const struct spec *spec, int target) {
     if (choice->native) return target == native_target(spec, choice->sm);
     if (choice->target.count) return contains(&choice->target, target);
@@ -112,12 +111,12 @@ static bool wants_unit(const struct verify_choice *choice, const struct verify_u
     if (choice->io.count && !contains(&choice->io, u->io)) return false;
     if (choice->mask.count && !contains(&choice->mask, u->mask)) return false;
     bool headline = verify_unit_is_headline(u);
-    if (!u->spec.safe) return choice->level != VERIFY_QUICK || u->io == SPEC_IO_FP16 || headline || choice->io.count;
+    if (!u->safe_form) return choice->level != VERIFY_QUICK || u->io == SPEC_IO_FP16 || headline || choice->io.count;
     return headline && (choice->level != VERIFY_QUICK || (u->spec.head_dim_qk == 128 && u->io == SPEC_IO_FP16));
 }
 
-static void add_targets(struct verify_units *units, struct verify_unit *u, const char *text,
-                        const struct verify_choice *choice) {
+static void add_masks(struct verify_units *units, struct verify_unit *u, const char *text,
+                      const struct verify_choice *choice) {
     for (int i = 0; i < u->spec.mask.count; i++) {
         u->mask = (enum spec_mask)u->spec.mask.item[i];
         if (wants_unit(choice, u)) unit_add(units, u, text);
@@ -143,30 +142,38 @@ static bool can_run(const struct verify_choice *choice, struct verify_unit *u, s
     return false;
 }
 
-void verify_units_add(struct verify_units *units, const struct spec *spec, const char *text,
-                      const struct verify_choice *choice, struct buf *skipped) {
-    int before = units->count;
-    struct variant runnable[SPEC_TARGET_COUNT];
+// The units of one spec, io outside targets, so that neighbours share their inputs and references.
+static void add_spec(struct verify_units *units, const struct spec *spec, bool safe_form, const char *text,
+                     const struct verify_choice *choice, struct buf *skipped) {
+    struct variant variant[SPEC_TARGET_COUNT];
     bool runs[SPEC_TARGET_COUNT] = {false};
-    struct verify_unit u = {.spec = *spec};
+    struct verify_unit u = {.spec = *spec, .safe_form = safe_form};
     for (int t = 0; t < SPEC_TARGET_COUNT; t++) {
         u.target = (enum spec_target)t;
-        if (!wants_target(choice, spec, t) || !can_run(choice, &u, skipped)) continue;
-        runs[t] = true;
-        runnable[t] = u.variant;
+        runs[t] = wants_target(choice, spec, t) && can_run(choice, &u, skipped);
+        variant[t] = u.variant;
     }
-    for (int safe = spec->safe; safe < 2; safe++) // io outside targets: neighbours share their inputs and references
-        for (int i = 0; i < spec->io.count; i++)
-            for (int t = 0; t < SPEC_TARGET_COUNT; t++) {
-                if (!runs[t]) continue;
-                u.spec.safe = safe;
-                u.io = (enum spec_io)spec->io.item[i];
-                u.target = (enum spec_target)t;
-                u.variant = runnable[t];
-                add_targets(units, &u, text, choice);
-            }
-    if (units->count == before && skipped->len == 0)
-        buf_printf(skipped, "%s: none of its kernels is wanted here\n", spec->name);
+    for (int i = 0; i < spec->io.count; i++)
+        for (int t = 0; t < SPEC_TARGET_COUNT; t++) {
+            if (!runs[t]) continue;
+            u.io = (enum spec_io)spec->io.item[i];
+            u.target = (enum spec_target)t;
+            u.variant = variant[t];
+            add_masks(units, &u, text, choice);
+        }
+}
+
+void verify_units_add(struct verify_units *units, const struct spec *spec, const char *text,
+                      const struct verify_choice *choice, struct buf *skipped) {
+    char name[SPEC_NAME_MAX + 8];
+    struct spec safe = *spec;
+    struct buf again = {0}; // the same targets for the same reasons
+    add_spec(units, spec, false, text, choice, skipped);
+    snprintf(name, sizeof name, "%.*s_safe", SPEC_NAME_MAX - 5, spec->name);
+    if (spec->safe) return;
+    spec_derive(&safe, name, spec->head_dim_qk, spec->head_dim_v, true);
+    add_spec(units, &safe, true, text, choice, &again);
+    buf_free(&again);
 }
 
 /* -- Provider ---- */

@@ -1,7 +1,6 @@
-// test_verify: `sagegen verify` without a GPU. The image decoder against layouts spelt out by hand; then whole runs on the
-// fake driver, whose launches are answered by models of the kernels on the CPU: sound ones must pass every check, and
-// ones with a planted fault must fail the check that is there for it.
-// SPDX-License-Identifier: Apache-2.0
+// test_verify: `sagegen verify` without a GPU. The image decoder against layouts spelt out by hand; then whole runs on
+// the fake driver, whose launches are answered by models of the kernels on the CPU: sound ones must pass every check,
+// and ones with a planted fault must fail the check that is there for it. SPDX-License-Identifier: Apache-2.0
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,7 +45,8 @@ static void job_make(struct build_job *job, sage_context *context) {
     size_t len = 0;
     plan_make(&plan, &job->request);
     snprintf(cubin, sizeof cubin, "cubin of %s", plan.entry);
-    const struct compile_result result = {.cubin = cubin, .cubin_bytes = strlen(cubin), .ptx = (char[]){""}, .registers = 32};
+    const struct compile_result result = {
+        .cubin = cubin, .cubin_bytes = strlen(cubin), .ptx = (char[]){""}, .registers = 32};
     kernel_meta_fill(&job->meta, &plan, "source", 6, &result);
     assert_int_equal(meta_write(context, &job->meta, &text, &len), SAGE_OK);
     job->entry.files.meta = (struct cache_bytes){text, len};
@@ -83,16 +83,16 @@ static void kernels_free(struct kernels *k) {
 
 enum planted {
     NOTHING,
-    WRONG_DIAGONAL,  /* causal rows see one key more */
-    WRONG_SWIZZLE,   /* two chunks of Q's image exchanged */
-    WRONG_SCALE,     /* O 1 % too large */
-    WRONG_K_SCALE,   /* a lane's scale of K 1e-5 off */
-    WRONG_LSE,       /* mean(K) not given back */
+    WRONG_DIAGONAL, /* causal rows see one key more */
+    WRONG_SWIZZLE,  /* two chunks of Q's image exchanged */
+    WRONG_SCALE,    /* O 1 % too large */
+    WRONG_K_SCALE,  /* a lane's scale of K 1e-5 off */
+    WRONG_LSE,      /* mean(K) not given back */
     NOT_REPEATABLE,
     WRITES_INPUT,
     WRITES_BESIDE_O,
     NO_FLAG_OF_V,
-    EMPTY_IS_NAN,    /* no key: 0 times what is in the workspace */
+    EMPTY_IS_NAN, /* no key: 0 times what is in the workspace */
     DEVICE_FAULT,
     CRASH, /* of the process, in the first unit */
     HANG
@@ -188,7 +188,8 @@ static void run_quantise_q(const struct launched *l, int64_t head) {
         uint8_t *image = (uint8_t *)to(a->q_tiles) + (head * tiles + tile) * p->q_tile_bytes;
         float *mean = groups ? (float *)to(a->q_mean) + (head * tiles + tile) * groups * p->d_qk : NULL;
         for (int g = 0; g < groups; g++) model_q_mean(p, &in, tile, g, mean + g * p->d_qk);
-        model_encode_q(p, &in, tile, a->sm_scale, mean, image, (float *)to(a->q_scale) + (head * tiles + tile) * p->tile_q);
+        model_encode_q(p, &in, tile, a->sm_scale, mean, image,
+                       (float *)to(a->q_scale) + (head * tiles + tile) * p->tile_q);
         if (l->model->planted == WRONG_SWIZZLE)
             for (int i = 0; i < 16; i++) {
                 uint8_t byte = image[i];
@@ -234,7 +235,8 @@ static void run_quantise_kv(const struct launched *l, int64_t kv) {
             one *= 1.00001f;
             memcpy(image + image_k_scale_byte(p, 3), &one, sizeof one);
         }
-        model_encode_v(p, &v, tile, scale, mean, (uint8_t *)to(a->v_tiles) + (kv * a->k_tile_count + tile) * p->v_tile_bytes);
+        model_encode_v(p, &v, tile, scale, mean,
+                       (uint8_t *)to(a->v_tiles) + (kv * a->k_tile_count + tile) * p->v_tile_bytes);
     }
     float *v_scale = (float *)to(a->v_scale) + kv * 2 * p->d_v;
     for (int c = 0; c < p->d_v && a->k_tile_count > 0; c++) {
@@ -248,7 +250,8 @@ static void run_quantise_kv(const struct launched *l, int64_t kv) {
 
 static double delta_dot(const struct launched *l, int64_t head, int64_t group, int64_t key) {
     const struct plan *p = l->plan;
-    const int64_t kv = head / (l->a.heads_q / l->a.heads_kv), groups = (int64_t)l->a.q_tile_count * (p->tile_q / p->q_group);
+    const int64_t kv = head / (l->a.heads_q / l->a.heads_kv),
+                  groups = (int64_t)l->a.q_tile_count * (p->tile_q / p->q_group);
     const float *m = (const float *)at(l->a.q_mean) + (head * groups + group) * p->d_qk;
     const uint16_t *k = (const uint16_t *)at(l->a.k_centred) + (kv * l->a.k_tile_count * p->tile_k + key) * p->d_qk;
     double dot = 0;
@@ -265,10 +268,12 @@ static void run_delta_s(const struct launched *l) {
         for (int64_t g = 0; g < p->delta_groups && first + g < groups; g++)
             for (int64_t key = 0; key < keys; key++) {
                 const int64_t kv = head / (a->heads_q / a->heads_kv);
-                const uint8_t *tile = (const uint8_t *)at(a->k_tiles) + (kv * a->k_tile_count + key / p->tile_k) * p->k_tile_bytes;
+                const uint8_t *tile =
+                    (const uint8_t *)at(a->k_tiles) + (kv * a->k_tile_count + key / p->tile_k) * p->k_tile_bytes;
                 const float *q_scale = (const float *)at(a->q_scale) + (head * groups + first + g) * p->q_group;
                 double unit = (double)*q_scale * (double)image_k_scale(p, tile, 0);
-                ((float *)to(a->delta_s))[(head * p->delta_groups + g) * keys + key] = (float)(delta_dot(l, head, first + g, key) / unit);
+                ((float *)to(a->delta_s))[(head * p->delta_groups + g) * keys + key] =
+                    (float)(delta_dot(l, head, first + g, key) / unit);
             }
 }
 
@@ -277,13 +282,16 @@ static struct attend_rule rule_of(const struct launched *l) {
                                                              [SPEC_FORMAT_FP8_E4M3] = P_E4M3,
                                                              [SPEC_FORMAT_NVFP4] = P_NVFP4,
                                                              [SPEC_FORMAT_MXFP4] = P_MXFP4};
-    return (struct attend_rule){.p = formats[l->unit->spec.p_format],
+    const bool direct =
+        l->unit->spec.p_format == SPEC_FORMAT_NVFP4 && l->unit->spec.p_scaling == SPEC_P_SCALING_ONE_LEVEL;
+    return (struct attend_rule){.p = direct ? P_NVFP4_DIRECT : formats[l->unit->spec.p_format],
                                 .tile_k = l->plan->tile_k,
                                 .lazy_log2 = l->plan->lazy_rescale,
                                 .quantised_sum = strcmp(l->plan->row_sum, "quantised") == 0};
 }
 
-static void store_rows(const struct launched *l, int64_t head, const double *o, const double *lse, const size_t *visible) {
+static void store_rows(const struct launched *l, int64_t head, const double *o, const double *lse,
+                       const size_t *visible) {
     const struct sage_kernel_args *a = &l->a;
     const int64_t rows = a->seq_q, b = head / a->heads_q, h = head % a->heads_q;
     const float *v_scale = (const float *)at(a->v_scale) + head / (a->heads_q / a->heads_kv) * 2 * l->plan->d_v;
@@ -326,7 +334,9 @@ static void run_attend(const struct launched *l, int64_t head) {
     for (int64_t i = 0; i < rows; i++) {
         int64_t last = i + a->seq_k - a->seq_q + 1 + (l->model->planted == WRONG_DIAGONAL);
         row[i] = (size_t)i;
-        visible[i] = l->unit->mask == SPEC_MASK_NONE || last > a->seq_k ? (size_t)a->seq_k : last > 0 ? (size_t)last : 0;
+        visible[i] = l->unit->mask == SPEC_MASK_NONE || last > a->seq_k ? (size_t)a->seq_k
+                     : last > 0                                         ? (size_t)last
+                                                                        : 0;
     }
     image_decode_q(p, &image, row, n, q);
     image_decode_kv(p, &image, 0, k, v, key_index);
@@ -334,10 +344,19 @@ static void run_attend(const struct launched *l, int64_t head) {
         for (size_t j = 0; j < keys; j++)
             delta[i * keys + j] = i % (size_t)p->q_group ? delta[(i - 1) * keys + j]
                                   : key_index[j] < 0     ? 0
-                                                         : (float)delta_dot(l, head, (int64_t)i / p->q_group, key_index[j]);
+                                                     : (float)delta_dot(l, head, (int64_t)i / p->q_group, key_index[j]);
     const struct attend_rule rule = rule_of(l);
-    const struct attend_operands in = {.q = q, .k = k, .v = v, .rows = n, .keys = keys, .dim_qk = p->d_qk, .dim_v = p->head_dim_v,
-                                       .score_scale = 1, .delta_s = delta, .key_index = p->fp4 ? key_index : NULL, .visible = visible};
+    const struct attend_operands in = {.q = q,
+                                       .k = k,
+                                       .v = v,
+                                       .rows = n,
+                                       .keys = keys,
+                                       .dim_qk = p->d_qk,
+                                       .dim_v = p->head_dim_v,
+                                       .score_scale = 1,
+                                       .delta_s = delta,
+                                       .key_index = p->fp4 ? key_index : NULL,
+                                       .visible = visible};
     char why[128];
     assert_true(attend_quantised(&in, &rule, 0, o, lse, why, sizeof why));
     store_rows(l, head, o, lse, visible);
@@ -349,7 +368,8 @@ static void run_attend(const struct launched *l, int64_t head) {
 static const struct verify_unit *unit_of(const struct verify_units *units, const char *entry, int *role) {
     for (int i = 0; i < units->count; i++)
         for (*role = 0; *role < SAGE_ROLE_COUNT; ++*role)
-            if (units->unit[i].job[*role] && strcmp(units->unit[i].job[*role]->meta.entry, entry) == 0) return &units->unit[i];
+            if (units->unit[i].job[*role] && strcmp(units->unit[i].job[*role]->meta.entry, entry) == 0)
+                return &units->unit[i];
     return NULL;
 }
 
@@ -366,7 +386,8 @@ static void answer(void *user, const struct fake_cuda_launch *launch) {
     if (role == SAGE_ROLE_STATS) run_stats(&l);
     if (role == SAGE_ROLE_DELTA_S && l.a.q_tile_first + l.a.q_tile_launch == l.a.q_tile_count) run_delta_s(&l);
     for (int64_t h = 0; role == SAGE_ROLE_QUANTISE && h < (int64_t)l.a.batch * l.a.heads_q; h++) run_quantise_q(&l, h);
-    for (int64_t h = 0; role == SAGE_ROLE_QUANTISE && h < (int64_t)l.a.batch * l.a.heads_kv; h++) run_quantise_kv(&l, h);
+    for (int64_t h = 0; role == SAGE_ROLE_QUANTISE && h < (int64_t)l.a.batch * l.a.heads_kv; h++)
+        run_quantise_kv(&l, h);
     if (role == SAGE_ROLE_QUANTISE && model->planted == WRITES_INPUT) *(uint16_t *)to(l.a.k) ^= 1;
     if (role != SAGE_ROLE_ATTN_FWD) return;
     for (int64_t h = 0; h < (int64_t)l.a.batch * l.a.heads_q; h++) run_attend(&l, h);
@@ -403,7 +424,8 @@ static void print_failed(const struct verify_report *r) {
 }
 
 static struct verify_choice only(enum spec_target target, enum spec_io io, enum spec_mask mask) {
-    return (struct verify_choice){.target = {1, {(int)target}}, .io = {1, {(int)io}}, .mask = {1, {(int)mask}}, .level = VERIFY_QUICK};
+    return (struct verify_choice){
+        .target = {1, {(int)target}}, .io = {1, {(int)io}}, .mask = {1, {(int)mask}}, .level = VERIFY_QUICK};
 }
 
 static void passes(const char *spec, struct verify_choice choice, unsigned parts, int at_least) {
@@ -477,6 +499,7 @@ static void a_hang_costs_one_unit(void **state) {
 int main(void) {
     fake = fake_cuda_open(FAKE_CUDA_PATH);
     const struct CMUnitTest tests[] = {cmocka_unit_test(sound_kernels_pass), cmocka_unit_test(faults_are_found),
-                                       cmocka_unit_test(a_crash_costs_one_unit), cmocka_unit_test(a_hang_costs_one_unit)};
+                                       cmocka_unit_test(a_crash_costs_one_unit),
+                                       cmocka_unit_test(a_hang_costs_one_unit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
