@@ -81,10 +81,9 @@ static sage_status find_by_family(sage_context *context, const struct sage_kerne
     return SAGE_OK;
 }
 
+// The name stays: a plan that gave it expects it back. The metadata's safe and the spec's hash tell the two apart.
 static void make_safe(struct spec *spec) {
-    char name[SPEC_NAME_MAX + 8];
-    snprintf(name, sizeof name, "%.*s_safe", SPEC_NAME_MAX - 5, spec->name);
-    if (!spec->safe) spec_derive(spec, name, spec->head_dim_qk, spec->head_dim_v, true);
+    if (!spec->safe) spec_derive(spec, spec->name, spec->head_dim_qk, spec->head_dim_v, true);
 }
 
 /* -- Plan requests ----------------------------------------------------------- */

@@ -78,7 +78,8 @@ bool kernel_meta_matches(const struct meta *meta, const struct plan *plan) {
     fill_plan(&expected, plan);
     return strcmp(meta->entry, expected.entry) == 0 && strcmp(meta->role, expected.role) == 0 &&
            strcmp(meta->spec_hash, expected.spec_hash) == 0 && strcmp(meta->sagegen, expected.sagegen) == 0 &&
-           strcmp(meta->mask, expected.mask) == 0 && meta->args_bytes == expected.args_bytes &&
-           meta->threads == expected.threads && meta->smem_dynamic == expected.smem_dynamic &&
-           meta->k_tile_bytes == expected.k_tile_bytes && meta->v_tile_bytes == expected.v_tile_bytes;
+           strcmp(meta->mask, expected.mask) == 0 && meta->safe == expected.safe &&
+           meta->args_bytes == expected.args_bytes && meta->threads == expected.threads &&
+           meta->smem_dynamic == expected.smem_dynamic && meta->k_tile_bytes == expected.k_tile_bytes &&
+           meta->v_tile_bytes == expected.v_tile_bytes;
 }

@@ -13,7 +13,7 @@ void kernel_meta_fill(struct meta *out, const struct plan *plan, const char *sou
                       const struct compile_result *result);
 // Whether the metadata describe the kernel that the plan is for, so that an index that points elsewhere is found out.
 bool kernel_meta_matches(const struct meta *meta, const struct plan *plan);
-// A spec's name up to its head dim: "int8_fp8" of "int8_fp8_d128_safe"; `out` has SPEC_NAME_MAX + 1 bytes.
+// A spec's name up to its head dim: "int8_fp8" of "int8_fp8_d128_mine"; `out` has SPEC_NAME_MAX + 1 bytes.
 void kernel_meta_family(const char *spec_name, char *out);
 
 #endif

@@ -306,8 +306,8 @@ static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma)
     p->granularity = p->fp4 ? "" : spec_granularity_text(spec->qk_granularity);
     p->k_scales_meaning = scales_meaning(spec->qk_granularity);
     variant_text(r->variant, p->variant);
-    snprintf(p->entry, sizeof p->entry, "%s_%s_%s_%s_%s%s%s", spec->name, p->role, p->variant, p->target, p->io,
-             r->role == SAGE_ROLE_ATTN_FWD ? "_" : "", r->role == SAGE_ROLE_ATTN_FWD ? p->mask : "");
+    snprintf(p->entry, sizeof p->entry, "%s_%s_%s_%s_%s%s%s%s", spec->name, p->role, p->variant, p->target, p->io,
+             r->role == SAGE_ROLE_ATTN_FWD ? "_" : "", r->role == SAGE_ROLE_ATTN_FWD ? p->mask : "", spec->safe ? "_safe" : "");
     role_maths(p, r->role);
 }
 

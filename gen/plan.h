@@ -57,7 +57,7 @@ struct plan {
     PLAN_REALS(PLAN_REAL)
     PLAN_TEXTS(PLAN_TEXT)
     char variant[VARIANT_TEXT_MAX];
-    char entry[160]; /* extern "C" name: spec_role_variant_target_io[_mask] */
+    char entry[160]; /* extern "C" name: spec_role_variant_target_io[_mask][_safe] */
     char maths[160]; /* one line for the banner */
     const struct spec *spec;
 };

@@ -18,7 +18,7 @@ struct sage_attention_plan {
     sage_attention_desc desc;               /* defaults filled in; spec is NULL, meta has it */
     struct meta meta;                       /* of attn_fwd; its geometry is that of every role */
     struct module *module[SAGE_ROLE_COUNT]; /* NULL: the spec does not need it */
-    char describe[3 * META_TEXT_MAX + 3];
+    char describe[3 * META_TEXT_MAX + 8];
 };
 
 /* -- Plans ---- */
@@ -115,7 +115,8 @@ static sage_status plan_load(sage_attention_plan *plan, const struct sage_kernel
     SAGE_TRY(role_read(plan->context, set, SAGE_ROLE_ATTN_FWD, &plan->meta));
     SAGE_TRY(attend_check(plan->context, &plan->desc, &plan->meta));
     for (int role = 0; role < SAGE_ROLE_COUNT; role++) SAGE_TRY(role_load(plan, set, (enum sage_role)role));
-    snprintf(plan->describe, sizeof plan->describe, "%s %s %s", plan->meta.spec, plan->meta.variant, plan->meta.target);
+    snprintf(plan->describe, sizeof plan->describe, "%s %s %s%s", plan->meta.spec, plan->meta.variant,
+             plan->meta.target, plan->meta.safe ? " safe" : "");
     plan->desc.spec = NULL;
     return SAGE_OK;
 }

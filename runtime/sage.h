@@ -182,7 +182,8 @@ SAGE_API sage_status sage_attention_supports(sage_context *context, const sage_a
  * capturing. Errors: those of supports, NOT_FOUND, NO_NVRTC, COMPILE, CUDA, OUT_OF_MEMORY. Owner: the caller; destroy before the context. */
 SAGE_API sage_status sage_attention_plan_create(sage_context *context, const sage_attention_desc *desc, sage_attention_plan **out);
 SAGE_API void sage_attention_plan_destroy(sage_attention_plan *plan);
-/* The spec and variant in use, for logs: "int8_fp8_d128 q128_k128_s2_w8 sm_90a". Lives as long as the plan. */
+/* The spec and variant in use, for logs: "int8_fp8_d128 q128_k128_s2_w8 sm_90a", " safe" added. Lives as long as
+ * the plan. */
 SAGE_API const char *sage_attention_plan_describe(const sage_attention_plan *plan);
 /* Bytes of workspace that run, quantise and attend need for this shape; grows linearly in seq_q and seq_k. 0 for an impossible shape. */
 SAGE_API size_t sage_attention_workspace_bytes(const sage_attention_plan *plan, const sage_attention_shape *shape);

@@ -6,6 +6,7 @@
 #include "build_messages.h"
 #include "kernel_meta.h"
 #include "shipped.h"
+#include <inttypes.h>
 
 /* -- Fixture -------------------------------------------------------------- */
 
@@ -58,7 +59,7 @@ static struct build_job stats_job(const struct kernels *k) {
 static void test_family_is_the_name_up_to_the_head_dim(void **state) {
     (void)state;
     static const char *const rows[][2] = {{"int8_fp8_d128", "int8_fp8"},
-                                          {"int8_fp8_d128_safe", "int8_fp8"},
+                                          {"int8_fp8_d128_mine", "int8_fp8"},
                                           {"int8_fp8_d192x128", "int8_fp8"},
                                           {"mine", "mine"},
                                           {"my_dense_d64", "my_dense"},
@@ -85,8 +86,16 @@ static void test_metadata_of_another_plan_do_not_match(void **state) {
     job.request.io = SPEC_IO_FP16;
     plan_make(&other, &job.request);
     assert_false(kernel_meta_matches(&meta, &other));
-    spec_derive(&k.spec, "int8_fp16_d56", 56, 56, false);
     job.request.io = SPEC_IO_BF16;
+    plan_make(&other, &job.request);
+    assert_true(kernel_meta_matches(&meta, &other));
+    spec_derive(&k.spec, k.spec.name, 64, 64, true);
+    plan_make(&other, &job.request);
+    assert_false(kernel_meta_matches(&meta, &other));
+    strcpy(meta.entry, other.entry);
+    snprintf(meta.spec_hash, sizeof meta.spec_hash, "%016" PRIx64, k.spec.hash);
+    assert_false(kernel_meta_matches(&meta, &other)); // safe is looked at itself
+    spec_derive(&k.spec, "int8_fp16_d56", 56, 56, false);
     plan_make(&other, &job.request);
     assert_false(kernel_meta_matches(&meta, &other));
     spec_free(&k.spec);
@@ -101,7 +110,7 @@ static void test_derived_spec_has_its_own_hash_and_no_contradictions(void **stat
     const uint64_t hash = k.spec.hash;
     spec_derive(&k.spec, k.spec.name, 128, 128, false);
     assert_true(k.spec.hash == hash); // nothing changed
-    spec_derive(&k.spec, "int8_fp8acc16_d128_safe", 128, 128, true);
+    spec_derive(&k.spec, k.spec.name, 128, 128, true);
     assert_true(k.spec.hash != hash && k.spec.safe);
     assert_int_equal(k.spec.accumulate_in, SPEC_ACCUMULATOR_FP32);
     assert_int_equal(k.spec.row_sum, SPEC_ROW_SUM_EXACT);

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime_fixture.h"
 
+#include "fake_cuda.h"
 #include "nvrtc.h"
 
 /* -- Fixture ------------------------------------------------------------------ */
@@ -113,13 +114,16 @@ static void test_target_of_the_same_major_version(void **state) {
 
 /* -- Kernels -------------------------------------------------------------------- */
 
+static void need_nvrtc(sage_context *context) {
+    if (have_nvrtc(context)) return;
+    print_message("skipped: %s\n", sage_last_error(context));
+    sage_context_destroy(context);
+    skip();
+}
+
 static void get_set(struct sage_kernel_request request, const char *spec, const char *target, bool safe) {
     sage_context *context = open_generator();
-    if (!have_nvrtc(context)) {
-        print_message("skipped: %s\n", sage_last_error(context));
-        sage_context_destroy(context);
-        skip();
-    }
+    need_nvrtc(context);
     const struct sage_provider *p = &context->provider[0];
     struct sage_kernel_set set = {0};
     assert_int_equal(p->get(context, p->user, &request, &set), SAGE_OK);
@@ -156,7 +160,37 @@ static void test_whole_set_of_a_derived_safe_spec(void **state) {
     request.head_dim_qk = 64;
     request.head_dim_v = 32;
     request.safe = true;
-    get_set(request, "int8_fp16_d64x32_safe", "sm_80", true);
+    get_set(request, "int8_fp16_d64x32", "sm_80", true);
+}
+
+/* -- Plans ----------------------------------------------------------------------- */
+
+static void expect_plan(sage_context *context, unsigned flags, const char *describe) {
+    const sage_attention_desc desc = {.size = sizeof desc, .head_dim_qk = 128, .spec = "int8_fp8_d128", .flags = flags};
+    sage_attention_plan *plan = NULL;
+    sage_status status = sage_attention_plan_create(context, &desc, &plan);
+    if (status != SAGE_OK) print_message("%s\n", sage_last_error(context));
+    assert_int_equal(status, SAGE_OK);
+    assert_non_null(strstr(sage_attention_plan_describe(plan), describe));
+    assert_int_equal(strstr(sage_attention_plan_describe(plan), " safe") != NULL, (flags & SAGE_FLAG_SAFE) != 0);
+    sage_attention_plan_destroy(plan);
+}
+
+// Both are of one name: neither the index nor the cache may give one for the other, whichever was made first.
+static void test_safe_and_plain_plans_of_one_spec(void **state) {
+    (void)state;
+    struct fake_cuda fake = fake_cuda_open(FAKE_CUDA_PATH);
+    assert_non_null(fake.library);
+    setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
+    const sage_options options = {.size = sizeof options, .memory_only = 1};
+    sage_context *context = NULL;
+    assert_int_equal(sage_context_create(&options, &context), SAGE_OK);
+    unsetenv("SAGE_DRIVER");
+    assert_int_equal(sage_use_generator(context), SAGE_OK);
+    need_nvrtc(context);
+    static const unsigned flags[] = {SAGE_FLAG_SAFE, 0, SAGE_FLAG_SAFE, 0};
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) expect_plan(context, flags[i], "int8_fp8_d128 q");
+    sage_context_destroy(context);
 }
 
 int main(void) {
@@ -168,6 +202,7 @@ int main(void) {
         cmocka_unit_test(test_target_of_the_same_major_version),
         cmocka_unit_test(test_whole_set_of_a_shipped_spec),
         cmocka_unit_test(test_whole_set_of_a_derived_safe_spec),
+        cmocka_unit_test(test_safe_and_plain_plans_of_one_spec),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
