@@ -4,6 +4,7 @@
 #include "runtime_fixture.h"
 
 #include "fake_cuda.h"
+#include "kernel_set.h"
 #include "nvrtc.h"
 
 /* -- Fixture ------------------------------------------------------------------ */
@@ -112,6 +113,48 @@ static void test_target_of_the_same_major_version(void **state) {
     }
 }
 
+// Of a spec of the user's own, which is the same code: what it does not list, and that a refusal leaves the set alone.
+static void test_specs_that_lack_what_is_asked_for(void **state) {
+    (void)state;
+    static const char text[] = "kernel: attention_forward\nname: own\nhead_dim: 64\nio: [fp16]\nmask: [none]\n"
+                               "qk: {format: int8}\npv: {p: fp16, v: fp16}\ntargets: [sm_80, sm_86]\n";
+    static const struct {
+        sage_dtype io;
+        sage_mask mask;
+        int head_dim_v, sm;
+        const char *reason; /* NULL: it is supported */
+    } rows[] = {{SAGE_FP16, SAGE_MASK_NONE, 64, 89, NULL},
+                {SAGE_BF16, SAGE_MASK_NONE, 64, 89, "own has no bf16 kernels"},
+                {SAGE_FP16, SAGE_MASK_CAUSAL, 64, 89, "own has no kernels for mask causal"},
+                {SAGE_FP16, SAGE_MASK_NONE, 32, 89, "own has head dims 64 and 64, not 64 and 32"},
+                {SAGE_FP16, SAGE_MASK_NONE, 64, 90, "own is made for sm_80, sm_86; none of them runs on sm_90"}};
+    struct spec spec;
+    struct diag d = {0};
+    assert_true(spec_parse(&spec, "own.yaml", text, sizeof text - 1, &d));
+    sage_context *context = fixture_context(NULL, NULL);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct sage_kernel_request request = {.spec = "own",
+                                                    .head_dim_qk = 64,
+                                                    .head_dim_v = rows[i].head_dim_v,
+                                                    .io = rows[i].io,
+                                                    .mask = rows[i].mask,
+                                                    .safe = i % 2 == 0,
+                                                    .sm = rows[i].sm};
+        const sage_status expected = rows[i].reason ? SAGE_ERROR_UNSUPPORTED : SAGE_OK;
+        assert_int_equal(kernel_set_check(context, &spec, &request), expected);
+        if (!rows[i].reason) continue;
+        assert_string_equal(sage_last_error(context), rows[i].reason);
+        struct sage_kernel_set set, before;
+        memset(&set, 0x5a, sizeof set);
+        before = set;
+        assert_int_equal(kernel_set_make(context, &(struct kernel_source){.spec = &spec}, &request, &set), expected);
+        assert_memory_equal(&set, &before, sizeof set);
+    }
+    sage_context_destroy(context);
+    spec_free(&spec);
+    diag_free(&d);
+}
+
 /* -- Kernels -------------------------------------------------------------------- */
 
 static void need_nvrtc(sage_context *context) {
@@ -200,6 +243,7 @@ int main(void) {
         cmocka_unit_test(test_spec_by_name),
         cmocka_unit_test(test_refusals_say_why),
         cmocka_unit_test(test_target_of_the_same_major_version),
+        cmocka_unit_test(test_specs_that_lack_what_is_asked_for),
         cmocka_unit_test(test_whole_set_of_a_shipped_spec),
         cmocka_unit_test(test_whole_set_of_a_derived_safe_spec),
         cmocka_unit_test(test_safe_and_plain_plans_of_one_spec),

@@ -525,6 +525,7 @@ static void test_call_with_own_spec(void **state) {
     int status = call(text, FILES "--out o.npy --spec own.yaml --safe --io bf16 --layout bnhd --json");
     if (status != CMD_DONE) fail_msg("%s", text);
     assert_non_null(strstr(text, "\"kernel\": \"own "));
+    assert_non_null(strstr(text, " safe\","));
     assert_non_null(strstr(text, "\"safe\": true"));
     expect_all("o.npy", FORMAT_F32, 2, 2 * 4 * 10 * 64);
     const struct fake_cuda_launch *last = fake.launch_at(fake.launch_count() - 1);
