@@ -77,6 +77,8 @@ struct cmd_specs {
 
 // Loads a file, or a shipped spec by name where there is no such file. Errors are printed and counted in specs->diag.
 bool cmd_specs_add(struct cmd_specs *specs, const char *file_or_name);
+// Turns every spec into its safe form, under its own name: --safe.
+void cmd_specs_make_safe(struct cmd_specs *specs);
 void cmd_specs_free(struct cmd_specs *specs);
 
 // SAGE_TEMPLATE_DIR, or NULL for the embedded templates.
@@ -124,7 +126,7 @@ struct cmd_build {
     struct build_setup setup;
     const char *out_dir; /* NULL: the cache only */
     int threads;
-    bool json;
+    bool json, safe;
     double total_ms;
     int status; /* so far */
 };
@@ -140,8 +142,8 @@ bool cmd_build_write(struct cmd_build *b);
 bool cmd_build_print(struct cmd_build *b);
 void cmd_build_close(struct cmd_build *b);
 
-// Writes <spec>.<role>.<variant>.<target>.<io>[.<mask>].{cu,map,meta,ptx,cubin} of each job into a folder, each file
-// whole or not at all. false: an error was printed.
+// Writes <spec>.<role>.<variant>.<target>.<io>[.<mask>][.safe].{cu,map,meta,ptx,cubin} of each job into a folder, each
+// file whole or not at all. false: an error was printed.
 bool cmd_out_write(const char *dir, const struct cmd_jobs *jobs);
 
 #endif

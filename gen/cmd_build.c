@@ -14,7 +14,7 @@
 
 /* -- Options -------------------------------------------------------------- */
 
-enum { SPEC, ARCH, IO, MASK, VARIANT, ALL_VARIANTS, OUT, JOBS, JSON, VERIFY };
+enum { SPEC, ARCH, IO, MASK, VARIANT, ALL_VARIANTS, SAFE, OUT, JOBS, JSON, VERIFY };
 
 static const struct cmd_option options[] = {
     [SPEC] = {"spec", 0, "FILE", "a kernel spec, or the name of a shipped one; may be repeated"},
@@ -23,6 +23,7 @@ static const struct cmd_option options[] = {
     [MASK] = {"mask", 0, "LIST", "none,causal; default: the spec's"},
     [VARIANT] = {"variant", 0, "NAME", "this tuning point (sagegen list) instead of each target's default"},
     [ALL_VARIANTS] = {"all-variants", 0, NULL, "all tuning points that can run"},
+    [SAFE] = {"safe", 0, NULL, "in the safe numeric mode, which SAGE_FLAG_SAFE picks; files of --out end in .safe.*"},
     [OUT] = {"out", 'o', "DIR", "also write each kernel's .cu, .map, .meta, .ptx and .cubin there"},
     [JOBS] = {"jobs", 'j', "N", "kernels compiled at once; default: the number of CPUs"},
     [JSON] = {"json", 0, NULL, "the table as JSON on standard output"},
@@ -57,6 +58,9 @@ static bool take_option(struct cmd_build *b, int option, const char *value) {
         return true;
     case ALL_VARIANTS:
         b->select.all_variants = true;
+        return true;
+    case SAFE:
+        b->safe = true;
         return true;
     case OUT:
         b->out_dir = value;
@@ -101,6 +105,7 @@ bool cmd_build_options(struct cmd_build *b, int argc, char **argv) {
 
 bool cmd_build_plan(struct cmd_build *b) {
     b->status = CMD_BAD_INPUT;
+    if (b->safe) cmd_specs_make_safe(&b->specs);
     if (!cmd_jobs_list(&b->jobs, &b->select, &b->specs)) return false;
     for (int i = 0; i < b->jobs.count; i++) b->jobs.item[i].want_files = b->out_dir != NULL;
     return true;
@@ -218,6 +223,7 @@ static const struct table_column columns[] = {
     {"role", "role", TABLE_TEXT, 0},
     {"io", "io", TABLE_TEXT, 0},
     {"mask", "mask", TABLE_TEXT, 0},
+    {NULL, "safe", TABLE_BOOL, 0},
     {"target", "target", TABLE_TEXT, 0},
     {"variant", "variant", TABLE_TEXT, 0},
     {"registers", "registers", TABLE_INT, 0},
@@ -239,6 +245,7 @@ static void add_row(struct table *t, const struct build_job *job) {
     table_text(t, m->role);
     table_text(t, m->io);
     table_text(t, m->mask);
+    table_bool(t, m->safe);
     table_text(t, m->target);
     table_text(t, m->variant);
     table_int(t, m->registers);

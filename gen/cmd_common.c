@@ -69,6 +69,13 @@ bool cmd_specs_add(struct cmd_specs *specs, const char *file_or_name) {
     return ok;
 }
 
+void cmd_specs_make_safe(struct cmd_specs *specs) {
+    for (int i = 0; i < specs->count; i++) {
+        struct spec *spec = &specs->item[i]->spec;
+        spec_derive(spec, spec->name, spec->head_dim_qk, spec->head_dim_v, true);
+    }
+}
+
 void cmd_specs_free(struct cmd_specs *specs) {
     for (int i = 0; i < specs->count; i++) {
         spec_free(&specs->item[i]->spec);

@@ -91,6 +91,7 @@ static bool write_kernel(int folder, const char *dir, const struct build_job *jo
     struct buf name = {0};
     buf_printf(&name, "%s.%s.%s.%s.%s", m->spec, m->role, m->variant, m->target, m->io);
     if (job->request.role == SAGE_ROLE_ATTN_FWD) buf_printf(&name, ".%s", m->mask);
+    if (m->safe) buf_puts(&name, ".safe");
     const size_t stem = name.len;
     bool ok = true;
     for (size_t i = 0; ok && i < sizeof files / sizeof files[0]; i++) { // meta last: it promises the others

@@ -72,17 +72,18 @@ int cmd_fields(int argc, char **argv) {
 
 /* -- list -------------------------------------------------------------------- */
 
-enum { LIST_SPEC, LIST_ARCH, LIST_JSON };
+enum { LIST_SPEC, LIST_ARCH, LIST_SAFE, LIST_JSON };
 static const struct cmd_option list_options[] = {
     [LIST_SPEC] = {"spec", 0, "FILE", "a kernel spec, or the name of a shipped one; may be repeated"},
     [LIST_ARCH] = {"arch", 0, "LIST", "sm_80,sm_120a,...; native; all: the spec's (default)"},
+    [LIST_SAFE] = {"safe", 0, NULL, "of the spec's safe numeric mode"},
     [LIST_JSON] = {"json", 0, NULL, "as JSON"},
     {NULL, 0, NULL, NULL},
 };
 
 static const struct cmd_syntax list_syntax = {
     .name = "list",
-    .usage = "list --spec FILE [--arch LIST] [--json]",
+    .usage = "list --spec FILE [--arch LIST] [--safe] [--json]",
     .summary = "Lists the tuning points of a spec for each target, and why some cannot run there.",
     .examples = "  sagegen list --spec fp4_d128\n",
     .options = list_options,
@@ -147,24 +148,27 @@ int cmd_list(int argc, char **argv) {
     struct cmd_args args = {.syntax = &list_syntax, .argc = argc, .argv = argv};
     struct cmd_specs specs = {0};
     struct cmd_select select = {0};
-    bool json = false, ok = true;
+    bool json = false, safe = false, ok = true;
     int found;
     while (ok && (found = cmd_next(&args)) != CMD_END && found != CMD_STOP) {
         if (found == LIST_SPEC || found == CMD_WORD) cmd_specs_add(&specs, args.value);
         if (found == LIST_ARCH) ok = cmd_select_arch(&select, args.value);
+        if (found == LIST_SAFE) safe = true;
         if (found == LIST_JSON) json = true;
     }
     int status = ok && found == CMD_STOP ? args.status : select.no_gpu ? CMD_FAILED : CMD_BAD_INPUT;
     if (ok && found == CMD_END && specs.count == 0) cmd_bad_input("no spec given; see sagegen list --help");
-    if (ok && found == CMD_END && specs.count && specs.diag.errors == 0)
+    if (ok && found == CMD_END && specs.count && specs.diag.errors == 0) {
+        if (safe) cmd_specs_make_safe(&specs);
         status = list_print(&specs, &select, json) ? CMD_DONE : CMD_FAILED;
+    }
     cmd_specs_free(&specs);
     return status;
 }
 
 /* -- expand ------------------------------------------------------------------- */
 
-enum { EXPAND_SPEC, EXPAND_ROLE, EXPAND_ARCH, EXPAND_IO, EXPAND_MASK, EXPAND_VARIANT, EXPAND_OUT };
+enum { EXPAND_SPEC, EXPAND_ROLE, EXPAND_ARCH, EXPAND_IO, EXPAND_MASK, EXPAND_VARIANT, EXPAND_SAFE, EXPAND_OUT };
 static const struct cmd_option expand_options[] = {
     [EXPAND_SPEC] = {"spec", 0, "FILE", "a kernel spec, or the name of a shipped one"},
     [EXPAND_ROLE] = {"role", 0, "ROLE", "stats, quantise, delta_s or attn_fwd (default)"},
@@ -172,6 +176,7 @@ static const struct cmd_option expand_options[] = {
     [EXPAND_IO] = {"io", 0, "TYPE", "default: the spec's first"},
     [EXPAND_MASK] = {"mask", 0, "MASK", "default: the spec's first"},
     [EXPAND_VARIANT] = {"variant", 0, "NAME", "default: the target's first that can run"},
+    [EXPAND_SAFE] = {"safe", 0, NULL, "in the safe numeric mode, which SAGE_FLAG_SAFE picks"},
     [EXPAND_OUT] = {"out", 'o', "FILE", "write the text there, and its line map beside it, instead of printing it"},
     {NULL, 0, NULL, NULL},
 };
@@ -189,6 +194,7 @@ struct expand_command {
     struct cmd_specs specs;
     struct cmd_select select;
     const char *out;
+    bool safe;
 };
 
 static bool expand_option(struct expand_command *e, int option, const char *value) {
@@ -203,6 +209,9 @@ static bool expand_option(struct expand_command *e, int option, const char *valu
         return cmd_select_mask(&e->select, value);
     case EXPAND_VARIANT:
         e->select.variant = value;
+        return true;
+    case EXPAND_SAFE:
+        e->safe = true;
         return true;
     case EXPAND_OUT:
         e->out = value;
@@ -240,6 +249,7 @@ static bool expand_write(const char *path, const struct expansion *e) {
 
 static int expand_first(struct expand_command *e) {
     struct cmd_jobs jobs = {0};
+    if (e->safe) cmd_specs_make_safe(&e->specs);
     if (e->select.role.count == 0) cmd_select_role(&e->select, "attn_fwd");
     if (!cmd_jobs_list(&jobs, &e->select, &e->specs)) return CMD_BAD_INPUT;
     if (jobs.count == 0) return cmd_bad_input("%s needs no such kernel", e->specs.item[0]->spec.name);

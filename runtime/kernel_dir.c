@@ -24,7 +24,8 @@ struct kernel_dir {
 struct kernel_row {
     char file[NAME_MAX + 1];
     struct meta meta;
-    int rank; /* meta_target_rank */
+    int rank;   /* meta_target_rank */
+    bool exact; /* safe where safe was asked for, plain where it was not */
 };
 
 struct kernel_rows {
@@ -45,12 +46,18 @@ static const char *mask_text(sage_mask mask) {
     return mask == SAGE_MASK_CAUSAL ? "causal" : "none";
 }
 
+// A spec that was asked for by name may be safe in itself, or be there in its safe form alone; a family is searched for
+// the fast kernel, which another provider, or another family, may have.
+static bool safe_matches(const struct meta *meta, const struct sage_kernel_request *request) {
+    return request->safe ? meta->safe != 0 : meta->safe == 0 || request->spec;
+}
+
 static bool matches(const struct meta *meta, const struct sage_kernel_request *request) {
     if (request->spec ? strcmp(meta->spec, request->spec) != 0
                       : !request->family || strcmp(meta->family, request->family) != 0)
         return false;
     if (meta->head_dim_qk != request->head_dim_qk || meta->head_dim_v != request->head_dim_v) return false;
-    if (strcmp(meta->io, io_text(request->io)) != 0 || meta->safe != (request->safe ? 1 : 0)) return false;
+    if (strcmp(meta->io, io_text(request->io)) != 0 || !safe_matches(meta, request)) return false;
     return meta_role(meta) != SAGE_ROLE_ATTN_FWD || !strcmp(meta->mask, mask_text(request->mask));
 }
 
@@ -88,6 +95,7 @@ static sage_status scan_file(sage_context *context, const struct kernel_dir *dir
     row.rank = meta_target_rank(row.meta.target, request->sm);
     if (row.rank == 0) rows->other_gpu = true;
     if (row.rank == 0) return SAGE_OK;
+    row.exact = (row.meta.safe != 0) == request->safe;
     snprintf(row.file, sizeof row.file, "%s", name);
     return rows_add(context, rows, &row);
 }
@@ -123,7 +131,7 @@ static sage_status scan(sage_context *context, const struct kernel_dir *dir, int
 // Kernels that exchange workspace images must come from one expansion of one spec.
 static bool belong_together(const struct meta *a, const struct meta *b) {
     return !strcmp(a->spec, b->spec) && !strcmp(a->spec_hash, b->spec_hash) && !strcmp(a->variant, b->variant) &&
-           !strcmp(a->target, b->target) && !strcmp(a->sagegen, b->sagegen);
+           !strcmp(a->target, b->target) && !strcmp(a->sagegen, b->sagegen) && a->safe == b->safe;
 }
 
 static bool role_needed(const struct meta *attention, enum sage_role role) {
@@ -167,14 +175,20 @@ static sage_status nothing_fits(sage_context *context, const struct kernel_dir *
                          rows->damaged[0] ? "; damaged: " : "", rows->damaged);
 }
 
-// The complete set whose target suits the GPU best; among equals the first by file name.
+static bool is_better(const struct kernel_row *row, const struct kernel_row *best) {
+    if (!best) return true;
+    return row->exact != best->exact ? row->exact : row->rank > best->rank;
+}
+
+// The complete set that is safe or not just as asked for, then the one whose target suits the GPU best; among equals
+// the first by file name.
 static sage_status choose(sage_context *context, const struct kernel_dir *dir, const struct kernel_rows *rows,
                           const struct sage_kernel_request *request, const struct kernel_row *picked[SAGE_ROLE_COUNT]) {
     const struct kernel_row *best = NULL;
     enum sage_role missing = SAGE_ROLE_COUNT;
     for (size_t i = 0; i < rows->count; i++) {
         const struct kernel_row *row = &rows->row[i];
-        if (meta_role(&row->meta) != SAGE_ROLE_ATTN_FWD || (best && row->rank <= best->rank)) continue;
+        if (meta_role(&row->meta) != SAGE_ROLE_ATTN_FWD || !is_better(row, best)) continue;
         enum sage_role lacks = complete(rows, row, picked);
         if (lacks == SAGE_ROLE_COUNT)
             best = row;

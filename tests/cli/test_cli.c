@@ -213,6 +213,26 @@ static void test_expand_and_where(void **state) {
     expect("where other.cu:1", 2, "", "other.map is not a line map");
 }
 
+// The banner of a safe kernel says so, and its command makes the same text again, under the same name of the spec.
+static void test_expand_in_the_safe_mode(void **state) {
+    (void)state;
+    char plain[sizeof cli.out], safe[sizeof cli.out], again[512];
+    expect("expand --spec int8_fp8acc16_d128 --role stats", 0, "_stats_", "");
+    strcpy(plain, cli.out);
+    assert_null(strstr(plain, "safe"));
+    expect("expand --safe --spec int8_fp8acc16_d128 --role stats", 0, "// spec int8_fp8acc16_d128 (hash ", "");
+    strcpy(safe, cli.out);
+    assert_non_null(strstr(safe, "   numerics safe\n"));
+    assert_non_null(strstr(safe, " --safe\n"));
+    const char *command = strstr(safe, "// again: sagegen ");
+    assert_non_null(command);
+    command += strlen("// again: sagegen ");
+    snprintf(again, sizeof again, "%.*s", (int)strcspn(command, "\n"), command);
+    assert_int_equal(symlink(SOURCE_DIR "/specs", strcat(strcpy(plain, cli.dir), "/specs")), 0);
+    expect(again, 0, safe, "");
+    expect("list int8_fp8acc16_d128 --safe", 0, "yes", "");
+}
+
 static void test_errors_in_templates_point_at_them(void **state) {
     (void)state;
     char command[256];
@@ -313,6 +333,30 @@ static void test_out_writes_whole_files_and_replaces_no_others(void **state) {
     expect(ONE_KERNEL " --out file", 1, "", "--out file: Not a directory");
 }
 
+// Both forms of one spec lie in one folder, and each is what its metadata say.
+static void test_safe_files_lie_beside_plain_ones(void **state) {
+    (void)state;
+    need_nvrtc();
+    char command[256], found[512] = "";
+    expect(ONE_KERNEL " --out kernels", 0, "total: 3", "");
+    expect(ONE_KERNEL " --out kernels --safe", 0, "total: 3 kernels, 0 cached", "");
+    json_t *root = expect_json(ONE_KERNEL " --safe --json", 0), *row;
+    size_t i;
+    json_array_foreach(json_object_get(root, "kernels"), i, row) {
+        assert_true(json_is_true(json_object_get(row, "safe")) && json_is_true(json_object_get(row, "cached")));
+        assert_string_equal(json_string_value(json_object_get(row, "spec")), "int8_fp16_d32");
+    }
+    json_decref(root);
+    snprintf(
+        command, sizeof command,
+        "cd %s/kernels && { ls | wc -l; grep -lx 'safe: 1' *.meta | wc -l; grep -lx 'safe: 1' *.safe.meta | wc -l; "
+        "ls *.bf16.none.safe.cubin; } >../names",
+        cli.dir);
+    assert_int_equal(system(command), 0);
+    read_text("names", found, sizeof found);
+    assert_non_null(strstr(found, "30\n3\n3\nint8_fp16_d32.attn_fwd."));
+}
+
 static void test_compile_errors_point_at_templates(void **state) {
     (void)state;
     need_nvrtc();
@@ -340,12 +384,14 @@ int main(void) {
         TEST(test_list_marks_one_default_and_gives_reasons),
         TEST(test_fields_as_json),
         TEST(test_expand_and_where),
+        TEST(test_expand_in_the_safe_mode),
         TEST(test_errors_in_templates_point_at_them),
         TEST(test_doctor_without_nvrtc),
         TEST(test_native_without_a_gpu_is_a_failure),
         TEST(test_cache_path),
         TEST(test_kernels_are_built_once),
         TEST(test_out_writes_whole_files_and_replaces_no_others),
+        TEST(test_safe_files_lie_beside_plain_ones),
         TEST(test_compile_errors_point_at_templates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -123,6 +123,35 @@ static void the_best_target_wins(void **state) {
     expect_attention(request, "attn_fwd sm_86 none");
 }
 
+static void safe_kernels_lie_beside_plain_ones(void **state) {
+    (void)state;
+    struct meta plain = base(), safe = base();
+    struct sage_kernel_request safe_90 = request_90, by_name = request_90, safe_by_name;
+    safe_90.safe = true;
+    by_name.spec = "int8_fp8_d128";
+    safe_by_name = by_name;
+    safe_by_name.safe = true;
+    safe.safe = 1;
+    strcpy(safe.spec_hash, "fedcba9876543210");
+    // told apart in the cubins below by the target
+    add("1a", "attn_fwd", "sm_120a", safe);
+    add("1q", "quantise", "sm_120a", safe);
+    safe_90.sm = safe_by_name.sm = by_name.sm = 120;
+    expect_attention(safe_90, "attn_fwd sm_120a none");
+    expect_attention(safe_by_name, "attn_fwd sm_120a none");
+    expect_attention(by_name, "attn_fwd sm_120a none"); // safer than asked for: it is all that there is of this name
+    struct sage_kernel_request family = request_90;
+    family.sm = 120;
+    expect_none(family, "int8_fp8");
+    add("2a", "attn_fwd", "sm_120", plain);
+    expect_attention(by_name, "attn_fwd sm_120a none"); // the plain set is not whole
+    add("2q", "quantise", "sm_120", plain);
+    expect_attention(by_name, "attn_fwd sm_120 none"); // as asked for, before what suits the GPU better
+    expect_attention(family, "attn_fwd sm_120 none");
+    expect_attention(safe_90, "attn_fwd sm_120a none");
+    expect_attention(safe_by_name, "attn_fwd sm_120a none");
+}
+
 static void sets_are_complete_and_of_one_piece(void **state) {
     (void)state;
     struct meta meta = base();
@@ -214,8 +243,12 @@ static int destroy(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(matches_by_metadata), TEST(the_best_target_wins),    TEST(sets_are_complete_and_of_one_piece),
-        TEST(damage_is_found),     TEST(directories_are_checked),
+        TEST(matches_by_metadata),
+        TEST(the_best_target_wins),
+        TEST(safe_kernels_lie_beside_plain_ones),
+        TEST(sets_are_complete_and_of_one_piece),
+        TEST(damage_is_found),
+        TEST(directories_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
