@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct driver_entry {
     const char *symbol;
@@ -20,12 +21,22 @@ static const struct driver_entry driver_entries[] = {DRIVER_ENTRIES(DRIVER_ENTRY
 /* -- Opening --------------------------------------------------------------------------------------------------------
  */
 
+enum { WHY_BYTES = 512 };
+
+static const char wsl_path[] = "/usr/lib/wsl/lib/libcuda.so.1"; // not always on the loader's path there
+
 // NODELETE: an initialised driver has threads of its own and must never be unmapped.
-static void *library_open(const char *path) {
-    const int flags = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE;
-    if (path) return dlopen(path, flags);
-    void *library = dlopen("libcuda.so.1", flags);
-    return library ? library : dlopen("/usr/lib/wsl/lib/libcuda.so.1", flags);
+static void *open_or_say(const char *path, char why[WHY_BYTES]) {
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    const char *reason = library ? NULL : dlerror();
+    if (!library) snprintf(why, WHY_BYTES, "%s", reason ? reason : "libcuda.so.1 not found");
+    return library;
+}
+
+// WSL's path is named in the reason only where there is such a file: elsewhere nobody knows it.
+static void *library_open(const char *path, char why[WHY_BYTES]) {
+    void *library = open_or_say(path ? path : "libcuda.so.1", why);
+    return library || path || access(wsl_path, F_OK) != 0 ? library : open_or_say(wsl_path, why);
 }
 
 // Returns the first required symbol that is missing, or NULL.
@@ -91,12 +102,9 @@ static sage_status device_open(sage_context *context, int ordinal, struct driver
 }
 
 sage_status driver_open(sage_context *context, const char *path, int ordinal, struct driver *driver) {
-    struct driver opened = {.library = library_open(path)};
-    if (!opened.library) {
-        const char *reason = dlerror();
-        return context_error(context, SAGE_ERROR_NO_DRIVER, "no NVIDIA driver: %s",
-                             reason ? reason : "libcuda.so.1 not found");
-    }
+    char why[WHY_BYTES];
+    struct driver opened = {.library = library_open(path, why)};
+    if (!opened.library) return context_error(context, SAGE_ERROR_NO_DRIVER, "no NVIDIA driver: %s", why);
     const char *missing = api_fill(opened.library, &opened.api);
     sage_status status =
         missing ? context_error(context, SAGE_ERROR_NO_DRIVER, "the NVIDIA driver lacks %s: too old", missing)
@@ -118,7 +126,8 @@ void driver_close(struct driver *driver) {
 
 int driver_probe_version(const sage_context *context) {
     if (context->driver.library) return context->driver.cuda_version;
-    void *library = library_open(context->environment.sage_driver);
+    char why[WHY_BYTES];
+    void *library = library_open(context->environment.sage_driver, why);
     if (!library) return 0;
     driver_result (*get_version)(int *);
     void *symbol = dlsym(library, "cuDriverGetVersion");

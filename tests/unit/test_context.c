@@ -66,6 +66,21 @@ static void works_without_device(void **state) {
     setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
 }
 
+// On a machine with a driver, or on WSL, there is nothing to see.
+static void a_missing_driver_is_named_as_users_know_it(void **state) {
+    (void)state;
+    unsetenv("SAGE_DRIVER");
+    const sage_options options = {.size = sizeof options, .memory_only = 1};
+    sage_context *context = NULL;
+    sage_status status = sage_context_create(&options, &context);
+    setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
+    sage_context_destroy(context);
+    if (status != SAGE_ERROR_NO_DRIVER || access("/usr/lib/wsl", F_OK) == 0) skip();
+    if (!strstr(sage_last_error(NULL), "cannot open")) skip(); // there is one, which finds no GPU
+    assert_non_null(strstr(sage_last_error(NULL), "no NVIDIA driver: libcuda.so.1: "));
+    assert_null(strstr(sage_last_error(NULL), "wsl"));
+}
+
 /* -- Memory ---------------------------------------------------------------------------------------------------------
  */
 
@@ -281,6 +296,7 @@ int main(void) {
         TEST(status_texts),
         TEST(options_are_checked),
         TEST(works_without_device),
+        TEST(a_missing_driver_is_named_as_users_know_it),
         TEST(any_allocation_may_fail),
         TEST(errors_are_per_thread_and_context),
         TEST(device_is_described),
