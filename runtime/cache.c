@@ -2,6 +2,7 @@
 // What cannot go to disk goes to cache_memory. Nothing that is found in the directory can make a call fail: at worst it
 // is a miss. SPDX-License-Identifier: Apache-2.0
 #include "cache.h"
+#include "cache_damaged.h"
 #include "cache_memory.h"
 #include "context.h"
 #include "meta.h"
@@ -153,13 +154,9 @@ static sage_status entry_read(sage_context *context, int dir, unsigned want, str
 
 static void move_aside(sage_context *context, int shard, const char *key, const char *reason) {
     const struct cache *cache = context->cache;
-    struct safe_why why = {0};
-    char name[KEY_BYTES + TEMPORARY_NAME_BYTES], unique[TEMPORARY_NAME_BYTES];
+    char unique[TEMPORARY_NAME_BYTES];
     temporary_name(unique);
-    snprintf(name, sizeof name, "%s-%s", key, unique + 1);
-    int damaged = cache->writable ? safe_dir_make(cache->root, "damaged", cache->policy, &why) : -1;
-    bool moved = damaged >= 0 && renameat(shard, key, damaged, name) == 0;
-    close_dir(damaged);
+    bool moved = cache->writable && cache_damaged_take(cache->root, cache->policy, shard, key, unique + 1);
     context_log(context, SAGE_LOG_WARNING, "cache entry %s is damaged (%s); it is rebuilt%s", key, reason,
                 moved ? ", and kept in damaged/" : "");
 }

@@ -36,8 +36,8 @@ struct cache_entry {
 };
 
 // Looks for an entry. want: CACHE_* bits; meta and cubin always come. Sizes and hashes of meta, cubin, and of source
-// and ptx where wanted, are verified; a damaged entry is moved to <dir>/damaged and is a miss. Errors: NOT_FOUND (any
-// kind of miss), OUT_OF_MEMORY.
+// and ptx where wanted, are verified; a damaged entry is moved to <dir>/damaged, where the newest 16 stay, and is a
+// miss. Errors: NOT_FOUND (any kind of miss), OUT_OF_MEMORY.
 sage_status cache_get(sage_context *context, const char *key, unsigned want, struct cache_entry *out);
 void cache_entry_free(sage_context *context, struct cache_entry *entry);
 

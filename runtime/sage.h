@@ -143,8 +143,8 @@ typedef struct sage_attention_desc {
     unsigned flags;           /* SAGE_FLAG_LSE: lse may be passed; SAFE: the safe numeric mode; OVERFLOW: flags may be passed */
 } sage_attention_desc;
 
-/* A strided tensor [batch][heads][seq][dim], dim contiguous. Strides in elements, any value whose addresses stay inside the allocation;
- * 0 for a dimension of size 1 is fine. The address must be a multiple of the element size. */
+/* A strided tensor [batch][heads][seq][dim], dim contiguous. Strides in elements, 0 or more (negative ones are refused), such that all
+ * addresses stay inside the allocation; 0 for a dimension of size 1 is fine. The address must be a multiple of the element size. */
 typedef struct sage_tensor {
     void *data; /* device pointer */
     int64_t stride_batch, stride_head, stride_seq;

@@ -326,6 +326,55 @@ static void damaged_entries_are_rebuilt(void **state) {
     sage_context_destroy(context);
 }
 
+static bool is_in_damaged(int i) {
+    char path[512], key[KEY_BYTES];
+    snprintf(key, sizeof key, "%032x", i);
+    snprintf(path, sizeof path, "%s/damaged", directory);
+    DIR *list = opendir(path);
+    assert_non_null(list);
+    bool found = false;
+    for (const struct dirent *entry = readdir(list); entry && !found; entry = readdir(list))
+        found = strncmp(entry->d_name, key, KEY_BYTES - 1) == 0;
+    closedir(list);
+    return found;
+}
+
+// The first one is a link: what it points to is not ours to remove. Nor is what somebody else put into damaged/.
+static void the_newest_damaged_entries_are_kept(void **state) {
+    (void)state;
+    enum { KEPT = 16, ALL = 40, FOREIGN = 3 };
+    sage_context *context = fixture_context(directory, NULL);
+    char path[512], target[64], key[KEY_BYTES];
+    fixture_directory(target);
+    fixture_write(target, "kernel.cubin", "precious", 8);
+    for (int i = 0; i < ALL; i++) {
+        snprintf(key, sizeof key, "%032x", i);
+        put(context, key);
+        entry_path(path, key, i % 2 ? "kernel.cubin" : "kernel.meta");
+        flip_bit(path);
+        if (i == 0) {
+            *strrchr(path, '/') = '\0';
+            char real[520];
+            snprintf(real, sizeof real, "%s.real", path);
+            assert_int_equal(rename(path, real), 0);
+            assert_int_equal(symlink(target, path), 0);
+        }
+        expect_miss(context, key);
+        for (int k = 0; k <= i; k++) assert_int_equal(is_in_damaged(k), k > i - KEPT);
+        assert_int_equal(count_in("damaged"), (i < KEPT ? i + 1 : KEPT) + (i > 0 ? FOREIGN : 0));
+        if (i > 0) continue;
+        snprintf(path, sizeof path, "%s/damaged", directory);
+        fixture_write(path, "notes", "mine", 4);
+        fixture_write(path, KEY_A, "mine", 4);
+        strcat(path, "/" KEY_A "-0123456789abcdef.old");
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    snprintf(path, sizeof path, "%s/kernel.cubin", target);
+    assert_int_equal(access(path, F_OK), 0);
+    sage_context_destroy(context);
+    fixture_remove_tree(target);
+}
+
 static void odd_things_in_the_place_of_an_entry(void **state) {
     (void)state;
     sage_context *context = fixture_context(directory, NULL);
@@ -550,6 +599,7 @@ int main(void) {
         TEST(threads_share_a_context),
         TEST(what_killed_processes_leave_is_swept),
         TEST(damaged_entries_are_rebuilt),
+        TEST(the_newest_damaged_entries_are_kept),
         TEST(odd_things_in_the_place_of_an_entry),
         TEST(unsafe_directories_are_refused),
         TEST(another_owner_is_refused),
