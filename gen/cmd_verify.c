@@ -26,7 +26,7 @@ enum {
     OPT_ONLY,
     OPT_SEED,
     OPT_THREADS,
-    OPT_NO_FORK,
+    OPT_FORK,
     OPT_TIMEOUT,
     OPT_JSON
 };
@@ -43,7 +43,7 @@ static const struct cmd_option options[] = {
     [OPT_ONLY] = {"only", 0, "LIST", "quantisers, gates, properties"},
     [OPT_SEED] = {"seed", 0, "N", "repeat the run that printed this seed"},
     [OPT_THREADS] = {"threads", 'j', "N", "of the CPU reference and the compiler; default: all CPUs"},
-    [OPT_NO_FORK] = {"no-fork", 0, NULL, "in one process, for debuggers and sanitizers"},
+    [OPT_FORK] = {"fork", 0, NULL, "each kernel set in a process of its own, which a crash or a hang ends alone"},
     [OPT_TIMEOUT] = {"timeout", 0, "S", "seconds without an answer after which a kernel counts as hung (180)"},
     [OPT_JSON] = {"json", 0, NULL, "one JSON array of all checks on standard output"},
     {NULL, 0, NULL, NULL},
@@ -143,8 +143,8 @@ static bool take_word(struct verify_command *v, int option, const char *value) {
         return cmd_parse_count("threads", value, 256, &v->options.threads);
     case OPT_TIMEOUT:
         return cmd_parse_count("timeout", value, 86400, &v->options.timeout_s);
-    case OPT_NO_FORK:
-        v->options.fork = false;
+    case OPT_FORK:
+        v->options.fork = true;
         return true;
     case OPT_JSON:
         v->report.json = true;
@@ -164,7 +164,7 @@ static uint64_t fresh_seed(void) {
 static bool read_words(struct verify_command *v, int argc, char **argv) {
     struct cmd_args args = {.syntax = &syntax, .argc = argc, .argv = argv};
     int option;
-    v->options = (struct verify_options){.level = VERIFY_NORMAL, .seed = fresh_seed(), .fork = true, .timeout_s = 180};
+    v->options = (struct verify_options){.level = VERIFY_NORMAL, .seed = fresh_seed(), .fork = false, .timeout_s = 180};
     while ((option = cmd_next(&args)) != CMD_END) {
         if (option == CMD_STOP) {
             v->status = args.status;

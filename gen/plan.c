@@ -114,7 +114,7 @@ static void plan_quantiser(struct plan *p, const struct spec *spec)
 static void plan_registers(struct plan *p)
 {
     p->consumer_registers = p->warps == 12 ? 160 : 240;
-    p->producer_registers = p->warps == 4 ? 40 : 24;
+    p->producer_registers = 24;
 }
 
 // Registers a thread of the attention kernel needs, roughly: output, fresh accumulator, scores, packed P, Q, the rest. Fitted to what
@@ -161,7 +161,7 @@ static const char *applicable_shape(const struct spec *spec, const struct arch *
 
 static const char *applicable_wgmma(const struct spec *spec, struct variant v, char *why, size_t n)
 {
-    REFUSE(v.warps % 4 != 0 || v.warps > 12, "warps = %d: wgmma needs 1 to 3 warpgroups of 4", v.warps)
+    REFUSE(v.warps != 8 && v.warps != 12, "warps = %d: wgmma needs 2 or 3 consumer warpgroups of 4", v.warps)
     REFUSE(v.tile_q != 16 * v.warps, "tile_q = %d: a warpgroup owns 64 rows, so %d warps own %d", v.tile_q, v.warps, 16 * v.warps)
     REFUSE(v.tile_k % 32 != 0, "tile_k = %d must be a multiple of 32 for wgmma on int8", v.tile_k)
     REFUSE(spec->accumulate_in == SPEC_ACCUMULATOR_FP16, "wgmma accumulates fp8 in fp32 only here")
@@ -198,17 +198,25 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     return applicable_resources(&p, spec, arch, why, n);
 }
 
+// Whether int8 scales of K span at most 64 keys, as SageAttention's do outside Hopper; wider tiles lose accuracy on correlated tokens.
+static bool scales_are_narrow(const struct spec *spec, enum spec_target target, struct variant v)
+{
+    return spec->qk_format != SPEC_FORMAT_INT8 || uses_wgmma(spec, arch_of(target)) || v.tile_k <= 64;
+}
+
 bool plan_default_variant(const struct spec *spec, enum spec_target target, struct variant *out, char *why, size_t n)
 {
     char other[256];
+    bool found = false;
     for (int i = 0; i < variants_count(spec); i++) {
         const struct variant v = variants_get(spec, i);
-        if (!plan_applicable(spec, target, v, i == 0 ? why : other, i == 0 ? n : sizeof other)) {
-            *out = v;
-            return true;
-        }
+        const bool narrow = scales_are_narrow(spec, target, v);
+        if ((found && !narrow) || plan_applicable(spec, target, v, i == 0 ? why : other, i == 0 ? n : sizeof other)) continue;
+        if (!found || narrow) *out = v;
+        if (narrow) return true;
+        found = true;
     }
-    return false;
+    return found;
 }
 
 /* ---- make ---------------------------------------------------------------------------------------------------------------------------- */
@@ -287,7 +295,7 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
     p->log2_p_one = p_one_log2(spec, p->lazy_rescale);
     p->v_max = v_largest(spec);
     p->accumulate = spec_accumulator_text(spec->safe ? SPEC_ACCUMULATOR_FP32 : spec->accumulate_in);
-    p->row_sum = spec_row_sum_text(spec->safe ? SPEC_ROW_SUM_EXACT : spec->row_sum);
+    p->row_sum = spec_row_sum_text(spec->row_sum);
 }
 
 static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma)

@@ -74,7 +74,7 @@ struct plan_request {
 
 // NULL if the tuning point can run on the target, else the reason (in `why`, n bytes).
 const char *plan_applicable(const struct spec *spec, enum spec_target target, struct variant v, char *why, size_t n);
-// The first applicable tuning point. false: none; why has the reason for the first.
+// The first applicable tuning point; outside wgmma, the first whose int8 scales span at most 64 keys, if any. false: none; why has the reason for the first.
 bool plan_default_variant(const struct spec *spec, enum spec_target target, struct variant *out, char *why, size_t n);
 // Computes the plan. The tuning point must be applicable.
 void plan_make(struct plan *out, const struct plan_request *request);

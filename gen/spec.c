@@ -248,7 +248,6 @@ void spec_derive(struct spec *spec, const char *name, int head_dim_qk, int head_
         spec->safe = true;
         spec->accumulate_in = SPEC_ACCUMULATOR_FP32;
         spec->flush_tiles = 1;
-        spec->row_sum = SPEC_ROW_SUM_EXACT;
         spec->lazy_rescale_log2 = 0;
     }
     rehash(spec);

@@ -96,10 +96,6 @@ static bool safe_late_flush(const struct spec *s) {
     return s->safe && s->flush_tiles > 1;
 }
 
-static bool safe_quantised_sum(const struct spec *s) {
-    return s->safe && s->row_sum != SPEC_ROW_SUM_EXACT;
-}
-
 static bool safe_lazy_rescale(const struct spec *s) {
     return s->safe && s->lazy_rescale_log2 > 0;
 }
@@ -121,7 +117,6 @@ static const struct rule rules[] = {
     {"scale_search", "qk.format", "pv.p", no_fp4, "needs an fp4 format in qk or pv"},
     {"pv.accumulate.in", "safe", NULL, safe_fp16_sums, "contradicts safe: true (fp32 accumulation)"},
     {"pv.accumulate.flush_tiles", "safe", NULL, safe_late_flush, "contradicts safe: true (fp32 adds after every tile)"},
-    {"softmax.row_sum", "safe", NULL, safe_quantised_sum, "contradicts safe: true (exact row sum)"},
     {"softmax.lazy_rescale_log2", "safe", NULL, safe_lazy_rescale, "contradicts safe: true (no lazy rescaling)"},
 };
 

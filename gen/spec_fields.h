@@ -48,7 +48,7 @@
     X("softmax.row_sum", row_sum, "enum:row_sum", "exact", "", "", "divide by the sum of P, or of the quantised P")                       \
     X("softmax.lazy_rescale_log2", lazy_rescale_log2, "int", "0", "0...8", "log2", "rescale O only when a row maximum grew by more")      \
     X("mask", mask, "enum_list:mask", "[none, causal]", "", "", "masks; one kernel each; causal is aligned to the last query and key")    \
-    X("safe", safe, "bool", "false", "", "", "fp32 accumulation every tile, exact row sum, no lazy rescaling")                            \
+    X("safe", safe, "bool", "false", "", "", "fp32 accumulation every tile, no lazy rescaling")                            \
     X("targets", targets, "enum_list:target", "required", "", "", "GPU architectures")                                                    \
     X("tune.tile_q", tile_q, "int_list", "[128]", "16...256 step 16", "rows", "query rows of a block; the first is the default")           \
     X("tune.tile_k", tile_k, "int_list", "[64]", "16...256 step 16", "rows", "keys of a tile")                                             \
