@@ -488,7 +488,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
             #pragma unroll
             for (i32 n = 0; n < d_v / 8; n++) {
                 const i32 c = n * 8 + lane % 4 * 2;
-                float x = rO[m][n][2 * h] * inv * g_v_scale[c], y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];
+                float x = 0.0f, y = 0.0f;
+                if (seen) { // without keys no scale was written either
+                    x = rO[m][n][2 * h] * inv * g_v_scale[c];
+                    y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];
+                }
                 const u32 pair = narrow2(x, y);
                 bad |= (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
                 if (args.vector_io & 8) {

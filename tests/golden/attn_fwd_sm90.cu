@@ -1,7 +1,7 @@
 // int8_fp8_d128_attn_fwd_q128_k128_s2_w8_sm_90a_bf16_none
 // O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp8_e4m3
 //
-// spec int8_fp8_d128 (hash 0ab3bf0a09a6dd00)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
+// spec int8_fp8_d128 (hash 6299d8a384d7e8aa)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/attn_fwd_sm90.cu.tl
 // again: sagegen expand --spec specs/int8_fp8_d128.yaml --role attn_fwd --arch sm_90a --io bf16 --mask none --variant q128_k128_s2_w8
 
@@ -93,10 +93,12 @@ constexpr float log2_p_one = 8.80735493f;  // log2 of what p = 1 is stored as
 //   Q        offset      0   16384 bytes  [128][128] int8, panels of 128 bytes, swizzled
 //   K        offset  16384   34816 bytes  2 x [128][128] int8, panels of 128 bytes, swizzled; scales
 //   V        offset  51200   32768 bytes  2 x [128][128] fp8_e4m3 transposed, panels of 128 bytes, swizzled
+//   ones     offset  83968    1024 bytes  8 rows of ones for the row sum
 //   barriers offset  84992      72 bytes  mbarriers, table below
 constexpr i32 smem_q = 0;
 constexpr i32 smem_k = 16384, smem_k_stride = 17408;
 constexpr i32 smem_v = 51200, smem_v_stride = 16384;
+constexpr i32 smem_ones = 83968;
 constexpr i32 smem_barriers = 84992;
 static_assert(smem_k >= q_tile_bytes && smem_k_stride >= k_tile_bytes && smem_v_stride >= v_tile_bytes, "regions overlap");
 static_assert(smem_barriers + (1 + 4 * stages) * 8 <= 85064, "shared memory of the launch");
@@ -104,8 +106,9 @@ static_assert(smem_barriers + (1 + 4 * stages) * 8 <= 85064, "shared memory of t
 // ---- barriers (mbarriers, 8 bytes each) ---------------------------------------------------------------------------------
 //   q_full            producer arrives with the bytes of Q     phase 0 once
 //   k_full[slot]      producer arrives with the bytes of K     phase = pass over the slots
-//   k_empty[slot]     every consumer warp arrives: 8          K's codes and scales were read
-//   v_full, v_empty   the same for V
+//   k_empty[slot]     every consumer thread arrives: 256    K's codes and scales were read
+//   v_full[slot]      as k_full
+//   v_empty[slot]     one thread of every consumer warp arrives: 8
 
 // ---- cost of one tile of keys, per block ------------------------------------------------------------------------------
 //   QK: 2 x 4 wgmma m64n128   PV: 2 x 4 wgmma m64n128   ex2: 16384   bytes loaded: 32784
@@ -138,6 +141,12 @@ __device__ __forceinline__ void mbar_wait(u32 s_bar, u32 parity)
 __device__ __forceinline__ void fence_barrier_init()
 {
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+// Ordinary stores to shared memory become visible to wgmma and the copy engine. PTX ISA 9.7.13.5, sm_90.
+__device__ __forceinline__ void fence_proxy_async()
+{
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
 // Registers per thread handed back (dec) or taken (inc) by a whole warpgroup. PTX ISA 9.7.19.5, sm_90a.
@@ -266,6 +275,20 @@ __device__ __forceinline__ void wgmma_pv(float (&d)[16][4], const u32 (&a)[4], u
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((i32)accumulate));
 }
 
+// D (64x8, lane l: rows l/4, l/4+8 of the warp's 16; columns 8n + 2(l%4) + {0,1}) = A B + (accumulate ? D : 0), asynchronous.
+// A 64x32 from registers (rows l/4, l/4+8; bytes 4(l%4)..+3 and +16), B 32x8 K-major in shared memory. PTX ISA 9.7.15.5, sm_90a.
+__device__ __forceinline__ void wgmma_sum(float (&d)[1][4], const u32 (&a)[4], u64 b, bool accumulate)
+{
+    asm volatile(
+        "{ .reg .pred p;\n"
+        "setp.ne.b32 p, %9, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e4m3 {"
+        "%0, %1, %2, %3}, "
+        "{%4, %5, %6, %7}, %8, p, 1, 1; }"
+        : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((i32)accumulate));
+}
+
 // log2(x), absolute error 2^-22. PTX ISA 9.7.3.19, sm_50.
 __device__ __forceinline__ float lg2(float x)
 {
@@ -309,12 +332,14 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         #pragma unroll
         for (i32 slot = 0; slot < stages; slot++) {
             mbar_init(k_full + 8 * slot, 1);
-            mbar_init(k_empty + 8 * slot, warps);
+            mbar_init(k_empty + 8 * slot, 32 * warps);
             mbar_init(v_full + 8 * slot, 1);
             mbar_init(v_empty + 8 * slot, warps);
         }
         fence_barrier_init();
     }
+    for (i32 i = tid; i < 256; i += threads) ((u32 *)(smem + smem_ones))[i] = 0x38383838u; // 8 rows of ones
+    fence_proxy_async();
     __syncthreads();
 
     if (tid < 128) {
@@ -409,8 +434,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                             if (n * 8 + e > last) rF[m][n][2 * h + e] = minus_inf;
                 }
         }
-        __syncwarp();
-        if (lane == 0) mbar_arrive(k_empty + 8 * slot); // codes and scales are in registers
+        mbar_arrive(k_empty + 8 * slot); // every thread: it has read its scale, and its warpgroup's wgmma is done with the codes
 
         // ---- stage 6/7: softmax -------------------------------------------------------------------------------------------------------
         // in : rF, r_q_scale, r_k_scale      out: rP packed fp8_e4m3, A fragment of PV: rows l/4, l/4+8, keys as the scores are held
@@ -440,7 +464,6 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                 for (i32 n = 0; n < tile_k / 8; n++) {
                     rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * scale[h] + shift[h]);
                     rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * scale[h] + shift[h]);
-                    r_sum[m][h] += rF[m][n][2 * h] + rF[m][n][2 * h + 1]; // this lane's keys; the quad joins at the end
                 }
             }
             #pragma unroll
@@ -456,12 +479,18 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         // in : rP, V tile [panel][d_v][128 bytes] fp8_e4m3, transposed, swizzled, in slot `slot`      out: rO
         const u64 desc_v = wgmma_descriptor<v_panel_bytes>(s_base + smem_v + slot * smem_v_stride);
         float acc[d_v / 8][4]; // fresh each tile: the tensor core's own sum has 13 mantissa bits
+        float sum[1][4]; // P times a column of ones
+        const u64 desc_ones = wgmma_descriptor<128>(s_base + smem_ones);
         mbar_wait(v_full + 8 * slot, phase);
         wgmma_fence();
         wgmma_pv(acc, rP[0][0], desc_v + 0, false); // keys 0...
         wgmma_pv(acc, rP[0][1], desc_v + 2, true); // keys 32...
         wgmma_pv(acc, rP[0][2], desc_v + 4, true); // keys 64...
         wgmma_pv(acc, rP[0][3], desc_v + 6, true); // keys 96...
+        wgmma_sum(sum, rP[0][0], desc_ones, false);
+        wgmma_sum(sum, rP[0][1], desc_ones, true);
+        wgmma_sum(sum, rP[0][2], desc_ones, true);
+        wgmma_sum(sum, rP[0][3], desc_ones, true);
         wgmma_commit();
         wgmma_wait<0>();
         if (lane == 0) mbar_arrive(v_empty + 8 * slot);
@@ -469,6 +498,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         for (i32 n = 0; n < d_v / 8; n++)
             #pragma unroll
             for (i32 e = 0; e < 4; e++) rO[0][n][e] += acc[n][e];
+        r_sum[0][0] += sum[0][0];
+        r_sum[0][1] += sum[0][2];
     }
 
     // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
@@ -481,8 +512,6 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         for (i32 h = 0; h < 2; h++) {
             const i32 tile_row = (warp) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
             float sum = r_sum[m][h];
-            sum += __shfl_xor_sync(~0u, sum, 1);
-            sum += __shfl_xor_sync(~0u, sum, 2); // each lane summed its own keys
             if (row >= args.seq_q) continue;
             const bool seen = sum > 0.0f; // false: no key at all, O = 0 and LSE = -inf
             const float inv = seen ? 1.0f / sum : 0.0f;
@@ -495,7 +524,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
             #pragma unroll
             for (i32 n = 0; n < d_v / 8; n++) {
                 const i32 c = n * 8 + lane % 4 * 2;
-                float x = rO[m][n][2 * h] * inv * g_v_scale[c], y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];
+                float x = 0.0f, y = 0.0f;
+                if (seen) { // without keys no scale was written either
+                    x = rO[m][n][2 * h] * inv * g_v_scale[c];
+                    y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];
+                }
                 const u32 pair = narrow2(x, y);
                 bad |= (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
                 if (args.vector_io & 8) {

@@ -113,7 +113,7 @@ static void test_derived_spec_has_its_own_hash_and_no_contradictions(void **stat
     spec_derive(&k.spec, k.spec.name, 128, 128, true);
     assert_true(k.spec.hash != hash && k.spec.safe);
     assert_int_equal(k.spec.accumulate_in, SPEC_ACCUMULATOR_FP32);
-    assert_int_equal(k.spec.row_sum, SPEC_ROW_SUM_EXACT);
+    assert_int_equal(k.spec.row_sum, SPEC_ROW_SUM_QUANTISED); // the sum that errors of P cancel in is the safer one
     assert_int_equal(k.spec.lazy_rescale_log2, 0);
     assert_int_equal(k.spec.flush_tiles, 1);
     spec_free(&k.spec);
