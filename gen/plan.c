@@ -97,7 +97,7 @@ static int at_least(int a, int b)
     return a > b ? a : b;
 }
 
-static void plan_quantiser(struct plan *p, const struct spec *spec)
+static void plan_quantiser(struct plan *p)
 {
     const int chunks = p->d_qk / 8;
     const bool wide = p->tile_q * chunks % 256 == 0 && p->tile_k * chunks % 256 == 0;
@@ -108,7 +108,6 @@ static void plan_quantiser(struct plan *p, const struct spec *spec)
     const int qk = 4 * p->d_qk + at_least(dot, means + groups);
     const int v = p->tile_k * (p->d_v + 8) * 2 + 3 * 4 * p->d_v;
     p->quant_smem_bytes = round_up(at_least(qk, v), 16);
-    (void)spec;
 }
 
 static void plan_registers(struct plan *p)
@@ -192,7 +191,7 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     struct plan p = {0};
     plan_sizes(&p, spec, v);
     plan_smem(&p, wgmma);
-    plan_quantiser(&p, spec);
+    plan_quantiser(&p);
     plan_registers(&p);
     plan_residence(&p, spec, wgmma);
     return applicable_resources(&p, spec, arch, why, n);
@@ -327,7 +326,7 @@ void plan_make(struct plan *out, const struct plan_request *r)
     p.sm = arch->sm;
     plan_sizes(&p, r->spec, r->variant);
     plan_smem(&p, wgmma);
-    plan_quantiser(&p, r->spec);
+    plan_quantiser(&p);
     plan_registers(&p);
     plan_residence(&p, r->spec, wgmma);
     plan_choices(&p, r);
