@@ -92,6 +92,8 @@ struct binder {
     unsigned operands;
     char *error;
     size_t error_bytes;
+    uint32_t used; /* bit k: modifier k was consumed (isa.h) */
+    ptxvm_status status; /* of the failure: UNSUPPORTED, or MEMORY */
 };
 // False, with "line N: opcode.modifiers: <text>" as the error.
 bool bind_fail(struct binder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));

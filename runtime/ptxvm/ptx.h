@@ -71,6 +71,7 @@ struct ptx_operand {
     uint32_t slot_pair;
     bool negated; /* '!p' or '-r' as a source */
     bool base_is_symbol;
+    bool is_constant; /* ADDRESS: the base is no register: a symbol, or a number ([16]; value has it) */
     uint8_t special; /* enum ptx_special */
     uint32_t first, count;
     int64_t value; /* immediate bits, offset of an address (symbol's address added in where base_is_symbol) */
@@ -142,9 +143,10 @@ struct ptx_function {
         uint32_t slot;
         enum ptx_operand_kind kind; /* IMMEDIATE, SYMBOL, SPECIAL */
         bool wide;                  /* 64-bit lanes, else 32-bit */
+        bool is_mask;               /* a predicate: one uint32_t, all ones where the value is not 0, else 0 */
         uint8_t special;
         uint16_t space; /* SYMBOL */
-        uint64_t value;
+        uint64_t value; /* IMMEDIATE: as it is to be stored; SYMBOL: plus the first address of the space */
     } *constant;
     unsigned constants;
 };
