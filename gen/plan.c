@@ -65,7 +65,10 @@ static void plan_sizes(struct plan *p, const struct spec *spec, struct variant v
     p->q_sf_bytes = qk4 ? 4 * q_words : 0;
     p->k_sf_bytes = qk4 ? 4 * k_words : 0;
     p->v_sf_bytes = v4 ? p->d_v / 32 * (p->tile_k / 64) * 128 : 0;
-    p->k_scales = !qk4 && spec->qk_granularity == SPEC_GRANULARITY_PER_TOKEN ? p->tile_k : 4;
+    // int8 scales span 64 keys, as SageAttention's do, whatever the tile: wider ones lose accuracy on correlated tokens.
+    p->k_scale_keys = qk4 || p->tile_k % 64 ? p->tile_k : 64;
+    p->k_scales = p->tile_k / p->k_scale_keys * 4; // a set is one scale for each lane of a quad
+    if (!qk4 && spec->qk_granularity == SPEC_GRANULARITY_PER_TOKEN) p->k_scale_keys = 1, p->k_scales = p->tile_k;
     p->q_tile_bytes = p->tile_q * p->qk_row_bytes + p->q_sf_bytes;
     p->k_tile_bytes = p->tile_k * p->qk_row_bytes + p->k_sf_bytes + 4 * p->k_scales;
     p->v_tile_bytes = p->d_v * p->v_row_bytes + p->v_sf_bytes;
@@ -197,25 +200,16 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     return applicable_resources(&p, spec, arch, why, n);
 }
 
-// Whether int8 scales of K span at most 64 keys, as SageAttention's do outside Hopper; wider tiles lose accuracy on correlated tokens.
-static bool scales_are_narrow(const struct spec *spec, enum spec_target target, struct variant v)
-{
-    return spec->qk_format != SPEC_FORMAT_INT8 || uses_wgmma(spec, arch_of(target)) || v.tile_k <= 64;
-}
-
 bool plan_default_variant(const struct spec *spec, enum spec_target target, struct variant *out, char *why, size_t n)
 {
     char other[256];
-    bool found = false;
     for (int i = 0; i < variants_count(spec); i++) {
         const struct variant v = variants_get(spec, i);
-        const bool narrow = scales_are_narrow(spec, target, v);
-        if ((found && !narrow) || plan_applicable(spec, target, v, i == 0 ? why : other, i == 0 ? n : sizeof other)) continue;
-        if (!found || narrow) *out = v;
-        if (narrow) return true;
-        found = true;
+        if (plan_applicable(spec, target, v, i == 0 ? why : other, i == 0 ? n : sizeof other)) continue;
+        *out = v;
+        return true;
     }
-    return found;
+    return false;
 }
 
 /* ---- make ---------------------------------------------------------------------------------------------------------------------------- */
@@ -238,9 +232,9 @@ static double v_largest(const struct spec *spec)
 static const char *scales_meaning(enum spec_granularity g)
 {
     static const char *const text[SPEC_GRANULARITY_COUNT] = {
-        [SPEC_GRANULARITY_PER_THREAD] = "one for the keys with the same (key % 8) / 2",
-        [SPEC_GRANULARITY_PER_WARP] = "the tile's, four times",
-        [SPEC_GRANULARITY_PER_BLOCK] = "the tile's, four times",
+        [SPEC_GRANULARITY_PER_THREAD] = "for each 64 keys, one for those with the same (key % 8) / 2",
+        [SPEC_GRANULARITY_PER_WARP] = "one for each 64 keys, four times",
+        [SPEC_GRANULARITY_PER_BLOCK] = "one for each 64 keys, four times",
         [SPEC_GRANULARITY_PER_TOKEN] = "one a key",
     };
     return text[g];

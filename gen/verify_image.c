@@ -75,7 +75,7 @@ size_t image_k_scale_byte(const struct plan *p, int key) {
     size_t base = data_bytes(p, IMAGE_K) + (size_t)p->k_sf_bytes;
     if (is_4bit(p->spec->qk_format)) return base;
     if (p->spec->qk_granularity == SPEC_GRANULARITY_PER_TOKEN) return base + 4 * (size_t)key;
-    return base + 4 * (size_t)(key % 8 / 2); // the lane of a quad that holds the key's column
+    return base + 4 * (size_t)(key / p->k_scale_keys * 4 + key % 8 / 2); // the lane of a quad that holds the key's column
 }
 
 float image_k_scale(const struct plan *p, const uint8_t *image, int key) {

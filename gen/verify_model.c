@@ -109,13 +109,13 @@ static void put_float(uint8_t *at, float x) {
 static int group_of(const struct plan *p, enum image_tensor t, int row) {
     switch (p->spec->qk_granularity) {
     case SPEC_GRANULARITY_PER_THREAD:
-        return t == IMAGE_Q ? row / 16 * 8 + row % 8 : row % 8 / 2;
+        return t == IMAGE_Q ? row / 16 * 8 + row % 8 : row / p->k_scale_keys * 4 + row % 8 / 2;
     case SPEC_GRANULARITY_PER_WARP:
-        return t == IMAGE_Q ? row / p->rows_per_warp : 0;
+        return t == IMAGE_Q ? row / p->rows_per_warp : row / p->k_scale_keys;
     case SPEC_GRANULARITY_PER_TOKEN:
         return row;
     default:
-        return 0;
+        return t == IMAGE_Q ? 0 : row / p->k_scale_keys;
     }
 }
 

@@ -98,10 +98,18 @@ static bool is_visible(const struct attend_operands *in, size_t row, size_t posi
     return !in->visible || key < in->visible[row];
 }
 
-static double score(const struct attend_operands *in, size_t row, size_t position, double dot) {
+static double round_to_bits(double x, int bits) {
+    int exponent;
+    if (bits == 0 || x == 0) return x;
+    frexp(x, &exponent);
+    return ldexp(rint(ldexp(x, bits - exponent)), exponent - bits);
+}
+
+static double score(const struct strip *s, size_t row, size_t position, double dot) {
+    const struct attend_operands *in = s->in;
     if (!is_visible(in, row, position)) return -INFINITY;
     if (in->delta_s) dot += (double)in->delta_s[row * in->keys + position];
-    return dot * in->score_scale;
+    return round_to_bits(dot * in->score_scale, s->rule->score_bits);
 }
 
 static void strip_scores(const struct strip *s, size_t start, int n) {
@@ -114,7 +122,7 @@ static void strip_scores(const struct strip *s, size_t start, int n) {
         for (int u = 0; u < KEYS && j + u < n; u++)
             for (int r = 0; r < s->rows; r++)
                 s->p[r * s->rule->tile_k + j + u] =
-                    score(in, s->first + (size_t)r, start + (size_t)(j + u), scores[u][r]);
+                    score(s, s->first + (size_t)r, start + (size_t)(j + u), scores[u][r]);
     }
 }
 
@@ -227,6 +235,8 @@ bool attend_quantised(const struct attend_operands *in, const struct attend_rule
     if (rule->tile_k < 1 || rule->tile_k > 1 << 16 || rule->tile_k % p_block[rule->p])
         return tensor_fail(why, why_bytes, "tile_k = %d must be a positive multiple of %d", rule->tile_k,
                            p_block[rule->p]);
+    if (rule->score_bits < 0 || rule->score_bits > 52)
+        return tensor_fail(why, why_bytes, "score_bits = %d is outside 0...52", rule->score_bits);
     if (rule->lazy_log2 < 0 || rule->lazy_log2 > 15)
         return tensor_fail(why, why_bytes, "lazy_log2 = %d is outside 0...15", rule->lazy_log2);
     struct job job = {.in = in, .rule = rule, .o = o, .lse = lse};

@@ -25,6 +25,7 @@ struct attend_rule {
     enum p_format p;
     int tile_k;    /* keys; a multiple of P's block */
     int lazy_log2; /* t: each row keeps its maximum until a tile exceeds it by more than t; log2 units, 0 = exact */
+    int score_bits; /* scores, in log2 units, are rounded to this many mantissa bits; 0: float64 */
     bool quantised_sum; /* divide by the sum of the rounded P */
     bool descending;    /* tiles from the last to the first */
 };

@@ -339,9 +339,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
         }
 
         // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
-        // out: rF fp32 scores in code units; r_k_scale: what K's codes are worth
+        // out: rF fp32 scores in code units; r_k_scale[set]: what K's codes are worth
         float rF[m_tiles][tile_k / 8][4];
-        const float r_k_scale = ((const float *)(k_tail + k_sf_bytes))[lane % 4];
+        float r_k_scale[1]; // a set for each 128 keys of the tile
+        #pragma unroll
+        for (i32 s = 0; s < 1; s++) r_k_scale[s] = ((const float *)(k_tail + k_sf_bytes))[s * 4 + lane % 4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
@@ -373,7 +375,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
             u32 sf_word[2][pv_steps];
             #pragma unroll
             for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
-                const float scale = fmaxf(r_q_scale[m][h] * r_k_scale, 1e-36f); // never 0: -inf times 0 is no number
+                const float scale = fmaxf(r_q_scale[m][h] * r_k_scale[0], 1e-36f); // never 0: -inf times 0 is no number
                 float block_top[pv_steps][2], top = minus_inf;
                 #pragma unroll
                 for (i32 step = 0; step < pv_steps; step++)

@@ -1,9 +1,9 @@
-// int8_fp16_d64_attn_fwd_q128_k64_s2_w8_sm_80_bf16_causal
+// int8_fp16_d64_attn_fwd_q128_k128_s2_w8_sm_80_bf16_causal
 // O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp16
 //
-// spec int8_fp16_d64 (hash ee9464a6b4f125f9)   variant q128_k64_s2_w8   target sm_80   io bf16   mask causal
+// spec int8_fp16_d64 (hash ee9464a6b4f125f9)   variant q128_k128_s2_w8   target sm_80   io bf16   mask causal
 // made by sagegen 0.1.0 from templates/attn_fwd_mma.cu.tl
-// again: sagegen expand --spec specs/int8_fp16_d64.yaml --role attn_fwd --arch sm_80 --io bf16 --mask causal --variant q128_k64_s2_w8
+// again: sagegen expand --spec specs/int8_fp16_d64.yaml --role attn_fwd --arch sm_80 --io bf16 --mask causal --variant q128_k128_s2_w8
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -66,21 +66,22 @@ constexpr i32 head_dim_v = 64;                // elements of a V or O row
 constexpr i32 d_qk = 64;                      // head_dim_qk, padded with zeros to the depth of the MMA
 constexpr i32 d_v = 64;                       // head_dim_v, padded with zeros to the width of the MMA
 constexpr i32 tile_q = 128;                   // query rows of a block
-constexpr i32 tile_k = 64;                    // keys of a tile
+constexpr i32 tile_k = 128;                   // keys of a tile
 
 // ---- workspace images: a tile is stored as shared memory holds it, swizzled, so that one linear copy loads it ------
 constexpr i32 qk_row_bytes = 64;              // of a quantised Q or K row: d_qk elements, int8
 constexpr i32 qk_panel_bytes = 64;            // rows are cut into panels this wide: [panel][row][bytes]
-constexpr i32 v_row_bytes = 128;              // of a quantised, transposed V row: tile_k keys, fp16
+constexpr i32 v_row_bytes = 256;              // of a quantised, transposed V row: tile_k keys, fp16
 constexpr i32 v_panel_bytes = 128;            // as qk_panel_bytes
 constexpr i32 q_data_bytes = tile_q * qk_row_bytes;
 constexpr i32 k_data_bytes = tile_k * qk_row_bytes;
 constexpr i32 v_data_bytes = d_v * v_row_bytes;
-constexpr i32 k_scales = 4;                   // fp32 scales behind K's data: one for the keys with the same (key % 8) / 2
+constexpr i32 k_scale_keys = 64;              // consecutive keys that share a set of scales
+constexpr i32 k_scales = 8;                   // fp32 scales behind K's data: for each 64 keys, one for those with the same (key % 8) / 2
 constexpr i32 q_tile_bytes = q_data_bytes;
 constexpr i32 k_tile_bytes = k_data_bytes + 4 * k_scales;
 constexpr i32 v_tile_bytes = v_data_bytes;
-static_assert(q_tile_bytes == 8192 && k_tile_bytes == 4112 && v_tile_bytes == 8192, "workspace layout");
+static_assert(q_tile_bytes == 8192 && k_tile_bytes == 8224 && v_tile_bytes == 16384, "workspace layout");
 
 constexpr i32 warps = 8;
 constexpr i32 threads = 32 * warps;
@@ -90,16 +91,16 @@ constexpr float log2_p_one = 0.0f;  // log2 of what p = 1 is stored as
 
 // ---- shared memory ----------------------------------------------------------------------------------------------------
 //   Q        offset      0    8192 bytes  [128][64] int8, panels of 64 bytes, swizzled
-//   K        offset   8192    8448 bytes  2 x [64][64] int8, panels of 64 bytes, swizzled; scales
-//   V        offset  16640   16384 bytes  2 x [64][64] fp16 transposed, panels of 128 bytes, swizzled
+//   K        offset   8192   16640 bytes  2 x [128][64] int8, panels of 64 bytes, swizzled; scales
+//   V        offset  24832   32768 bytes  2 x [64][128] fp16 transposed, panels of 128 bytes, swizzled
 constexpr i32 smem_q = 0;
-constexpr i32 smem_k = 8192, smem_k_stride = 4224;
-constexpr i32 smem_v = 16640, smem_v_stride = 8192;
+constexpr i32 smem_k = 8192, smem_k_stride = 8320;
+constexpr i32 smem_v = 24832, smem_v_stride = 16384;
 static_assert(smem_k >= q_tile_bytes && smem_k_stride >= k_tile_bytes && smem_v_stride >= v_tile_bytes, "regions overlap");
-static_assert(smem_v + stages * smem_v_stride <= 33024, "shared memory of the launch");
+static_assert(smem_v + stages * smem_v_stride <= 57600, "shared memory of the launch");
 
 // ---- cost of one tile of keys, per block ------------------------------------------------------------------------------
-//   QK: 128 MMA   PV: 256 MMA   ex2: 8192   bytes loaded: 12304
+//   QK: 256 MMA   PV: 512 MMA   ex2: 16384   bytes loaded: 24608
 
 // 16 bytes from global to shared memory, asynchronously, past L1; and its groups. PTX ISA 9.7.9.25.3, sm_80.
 __device__ __forceinline__ void cp_async16(u32 s_dst, const void *g_src)
@@ -176,7 +177,7 @@ __device__ __forceinline__ u32 narrow2(float lo, float hi)
 }
 
 // grid: batch * heads_q * q_tile_launch   O rows past seq_q are not written   LSE: natural log
-extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_q128_k64_s2_w8_sm_80_bf16_causal(const __grid_constant__ kernel_args args)
+extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_q128_k128_s2_w8_sm_80_bf16_causal(const __grid_constant__ kernel_args args)
 {
     extern __shared__ __align__(128) u8 smem[];
     const float minus_inf = __int_as_float(0xff800000);
@@ -281,9 +282,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
         }
 
         // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
-        // out: rF fp32 scores in code units; r_k_scale: what K's codes are worth
+        // out: rF fp32 scores in code units; r_k_scale[set]: what K's codes are worth
         float rF[m_tiles][tile_k / 8][4];
-        const float r_k_scale = ((const float *)k_tail)[lane % 4];
+        float r_k_scale[2]; // a set for each 64 keys of the tile
+        #pragma unroll
+        for (i32 s = 0; s < 2; s++) r_k_scale[s] = ((const float *)k_tail)[s * 4 + lane % 4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
@@ -312,28 +315,31 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
         u32 rP[m_tiles][pv_steps][4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++) {
-            float scale[2], shift[2]; // x = score * scale + shift is log2 P, p = 1 at log2_p_one
             #pragma unroll
             for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
-                scale[h] = fmaxf(r_q_scale[m][h] * r_k_scale, 1e-36f); // never 0: -inf times 0 is no number
-                float top = minus_inf;
+                float scale[2], top = minus_inf; // x = score * scale + shift is log2 P, p = 1 at log2_p_one
                 #pragma unroll
-                for (i32 n = 0; n < tile_k / 8; n++) top = fmaxf(top, fmaxf(rF[m][n][2 * h], rF[m][n][2 * h + 1]));
-                top *= scale[h];
+                for (i32 s = 0; s < 2; s++) {
+                    scale[s] = fmaxf(r_q_scale[m][h] * r_k_scale[s], 1e-36f); // never 0: -inf times 0 is no number
+                    float most = minus_inf;
+                    #pragma unroll
+                    for (i32 n = s * 8; n < (s + 1) * 8; n++) most = fmaxf(most, fmaxf(rF[m][n][2 * h], rF[m][n][2 * h + 1]));
+                    top = fmaxf(top, most * scale[s]);
+                }
                 top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
                 top = fmaxf(top, __shfl_xor_sync(~0u, top, 2)); // the quad holds the row
                 const float max_new = fmaxf(r_max[m][h], top);
                 const float max_safe = max_new == minus_inf ? 0.0f : max_new; // a row that has seen no key yet
                 const float shrink = ex2(r_max[m][h] - max_safe);
                 r_max[m][h] = max_new;
-                shift[h] = log2_p_one - max_safe;
+                const float shift = log2_p_one - max_safe;
                 r_sum[m][h] *= shrink;
                 #pragma unroll
                 for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
                 #pragma unroll
                 for (i32 n = 0; n < tile_k / 8; n++) {
-                    rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * scale[h] + shift[h]);
-                    rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * scale[h] + shift[h]);
+                    rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * scale[n / 8] + shift);
+                    rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * scale[n / 8] + shift);
                     r_sum[m][h] += rF[m][n][2 * h] + rF[m][n][2 * h + 1]; // this lane's keys; the quad joins at the end
                 }
             }

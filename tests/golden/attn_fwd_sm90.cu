@@ -76,11 +76,12 @@ constexpr i32 v_panel_bytes = 128;            // as qk_panel_bytes
 constexpr i32 q_data_bytes = tile_q * qk_row_bytes;
 constexpr i32 k_data_bytes = tile_k * qk_row_bytes;
 constexpr i32 v_data_bytes = d_v * v_row_bytes;
-constexpr i32 k_scales = 4;                   // fp32 scales behind K's data: one for the keys with the same (key % 8) / 2
+constexpr i32 k_scale_keys = 64;              // consecutive keys that share a set of scales
+constexpr i32 k_scales = 8;                   // fp32 scales behind K's data: for each 64 keys, one for those with the same (key % 8) / 2
 constexpr i32 q_tile_bytes = q_data_bytes;
 constexpr i32 k_tile_bytes = k_data_bytes + 4 * k_scales;
 constexpr i32 v_tile_bytes = v_data_bytes;
-static_assert(q_tile_bytes == 16384 && k_tile_bytes == 16400 && v_tile_bytes == 16384, "workspace layout");
+static_assert(q_tile_bytes == 16384 && k_tile_bytes == 16416 && v_tile_bytes == 16384, "workspace layout");
 
 constexpr i32 warps = 8;                           // consumer warps, 16 rows each
 constexpr i32 warpgroups = warps / 4;              // consumer warpgroups, 64 rows each
@@ -111,7 +112,7 @@ static_assert(smem_barriers + (1 + 4 * stages) * 8 <= 85064, "shared memory of t
 //   v_empty[slot]     one thread of every consumer warp arrives: 8
 
 // ---- cost of one tile of keys, per block ------------------------------------------------------------------------------
-//   QK: 2 x 4 wgmma m64n128   PV: 2 x 4 wgmma m64n128   ex2: 16384   bytes loaded: 32784
+//   QK: 2 x 4 wgmma m64n128   PV: 2 x 4 wgmma m64n128   ex2: 16384   bytes loaded: 32800
 
 // mbarriers in shared memory, PTX ISA 9.7.13.15, sm_90: init with the number of arrivals; arrive; arrive and expect bytes of bulk copies;
 // wait until the phase with this parity has ended.
@@ -411,9 +412,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         wgmma_wait<0>();
 
         // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
-        // out: rF fp32 scores in code units; r_k_scale: what K's codes are worth
+        // out: rF fp32 scores in code units; r_k_scale[set]: what K's codes are worth
         float rF[m_tiles][tile_k / 8][4];
-        const float r_k_scale = ((const float *)k_tail)[lane % 4];
+        float r_k_scale[2]; // a set for each 64 keys of the tile
+        #pragma unroll
+        for (i32 s = 0; s < 2; s++) r_k_scale[s] = ((const float *)k_tail)[s * 4 + lane % 4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
@@ -442,28 +445,31 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         u32 rP[m_tiles][pv_steps][4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++) {
-            float scale[2], shift[2]; // x = score * scale + shift is log2 P, p = 1 at log2_p_one
             #pragma unroll
             for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
-                scale[h] = fmaxf(r_q_scale[m][h] * r_k_scale, 1e-36f); // never 0: -inf times 0 is no number
-                float top = minus_inf;
+                float scale[2], top = minus_inf; // x = score * scale + shift is log2 P, p = 1 at log2_p_one
                 #pragma unroll
-                for (i32 n = 0; n < tile_k / 8; n++) top = fmaxf(top, fmaxf(rF[m][n][2 * h], rF[m][n][2 * h + 1]));
-                top *= scale[h];
+                for (i32 s = 0; s < 2; s++) {
+                    scale[s] = fmaxf(r_q_scale[m][h] * r_k_scale[s], 1e-36f); // never 0: -inf times 0 is no number
+                    float most = minus_inf;
+                    #pragma unroll
+                    for (i32 n = s * 8; n < (s + 1) * 8; n++) most = fmaxf(most, fmaxf(rF[m][n][2 * h], rF[m][n][2 * h + 1]));
+                    top = fmaxf(top, most * scale[s]);
+                }
                 top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
                 top = fmaxf(top, __shfl_xor_sync(~0u, top, 2)); // the quad holds the row
                 const float max_new = fmaxf(r_max[m][h], top);
                 const float max_safe = max_new == minus_inf ? 0.0f : max_new; // a row that has seen no key yet
                 const float shrink = ex2(r_max[m][h] - max_safe);
                 r_max[m][h] = max_new;
-                shift[h] = log2_p_one - max_safe;
+                const float shift = log2_p_one - max_safe;
                 r_sum[m][h] *= shrink;
                 #pragma unroll
                 for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
                 #pragma unroll
                 for (i32 n = 0; n < tile_k / 8; n++) {
-                    rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * scale[h] + shift[h]);
-                    rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * scale[h] + shift[h]);
+                    rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * scale[n / 8] + shift);
+                    rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * scale[n / 8] + shift);
                 }
             }
             #pragma unroll

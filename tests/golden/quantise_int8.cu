@@ -76,11 +76,12 @@ constexpr i32 v_panel_bytes = 128;            // as qk_panel_bytes
 constexpr i32 q_data_bytes = tile_q * qk_row_bytes;
 constexpr i32 k_data_bytes = tile_k * qk_row_bytes;
 constexpr i32 v_data_bytes = d_v * v_row_bytes;
-constexpr i32 k_scales = 4;                   // fp32 scales behind K's data: one for the keys with the same (key % 8) / 2
+constexpr i32 k_scale_keys = 64;              // consecutive keys that share a set of scales
+constexpr i32 k_scales = 8;                   // fp32 scales behind K's data: for each 64 keys, one for those with the same (key % 8) / 2
 constexpr i32 q_tile_bytes = q_data_bytes;
 constexpr i32 k_tile_bytes = k_data_bytes + 4 * k_scales;
 constexpr i32 v_tile_bytes = v_data_bytes;
-static_assert(q_tile_bytes == 16384 && k_tile_bytes == 16400 && v_tile_bytes == 16384, "workspace layout");
+static_assert(q_tile_bytes == 16384 && k_tile_bytes == 16416 && v_tile_bytes == 16384, "workspace layout");
 
 constexpr i32 threads = 256;
 constexpr i32 chunks = d_qk / 8;             // 16-byte chunks of a Q or K row
@@ -278,8 +279,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
                             }
                             __syncthreads();
                             // ---- int8: largest magnitude of each scale group (per_thread) ---------------------------------------------------
-                            // group of a key: keys with the same (key % 8) / 2, the columns which one thread of the score fragment holds
-                            constexpr i32 groups = 4;
+                            // group of a key: of 64 keys those with the same (key % 8) / 2, the columns which one thread of the score fragment holds
+                            constexpr i32 groups = 8;
                             u32 *s_amax = (u32 *)(smem + 4 * d_qk); // fp32 bits; magnitudes order as integers
                             for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
                             __syncthreads();
@@ -295,7 +296,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
                                 for (i32 e = 0; e < 8; e++) amax = fmaxf(amax, fabsf(row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f));
                                 amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
                                 amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 2)); // the 4 lanes hold chunks of one row
-                                if (tid % 4 == 0) atomicMax(&s_amax[(row % 8 / 2)], __float_as_uint(amax));
+                                if (tid % 4 == 0) atomicMax(&s_amax[(row / k_scale_keys * 4 + row % 8 / 2)], __float_as_uint(amax));
                             }
                             __syncthreads();
 
@@ -315,7 +316,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
                                 float x[8];
                                 load8(raw, g_rows + row * args.k_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 2);
                                 widen8(x, raw, bad);
-                                const float amax = __uint_as_float(s_amax[(row % 8 / 2)]);
+                                const float amax = __uint_as_float(s_amax[(row / k_scale_keys * 4 + row % 8 / 2)]);
                                 const float inv = amax > 0.0f ? 127.0f / amax : 0.0f;
                                 u32 code[8];
                                 #pragma unroll

@@ -76,11 +76,12 @@ constexpr i32 v_panel_bytes = 128;            // as qk_panel_bytes
 constexpr i32 q_data_bytes = tile_q * qk_row_bytes;
 constexpr i32 k_data_bytes = tile_k * qk_row_bytes;
 constexpr i32 v_data_bytes = d_v * v_row_bytes;
-constexpr i32 k_scales = 4;                   // fp32 scales behind K's data: one for the keys with the same (key % 8) / 2
+constexpr i32 k_scale_keys = 64;              // consecutive keys that share a set of scales
+constexpr i32 k_scales = 8;                   // fp32 scales behind K's data: for each 64 keys, one for those with the same (key % 8) / 2
 constexpr i32 q_tile_bytes = q_data_bytes;
 constexpr i32 k_tile_bytes = k_data_bytes + 4 * k_scales;
 constexpr i32 v_tile_bytes = v_data_bytes;
-static_assert(q_tile_bytes == 16384 && k_tile_bytes == 16400 && v_tile_bytes == 16384, "workspace layout");
+static_assert(q_tile_bytes == 16384 && k_tile_bytes == 16416 && v_tile_bytes == 16384, "workspace layout");
 
 constexpr i32 threads = 256;
 constexpr i32 stats_width = 128;   // floats of a row: the wider of d_qk and d_v
