@@ -45,17 +45,22 @@ void mod_ignore_memory(struct binder *b);
 /* -- Operands ------------------------------------------------------------------------------------------------------ */
 
 // Slots of a source. A register's slot serves its own width. Immediates, symbols and constant special registers hold
-// uint64_t[32] at slot, a uint32_t[32] copy at slot + 256, and (immediates 0, 1 and -1, and predicate special
-// registers) a predicate at slot + 384. Float literals: 0f, 0d and decimal ones are converted to the width read.
+// uint64_t[32] at slot and a uint32_t[32] copy at slot + 256. Immediates -32768 .. -1 also have a copy of 16 bits,
+// zero-extended as 16-bit registers are; immediates 0, 1, -1 and predicate special registers also a predicate. Float
+// literals: 0f, 0d and decimal ones are converted to the width read. take_src picks the right one by type.
 // A base of an ADDRESS reads the same way: a symbol's base slot holds the first address of the symbol's space, and
 // `value` has the symbol's offset in it.
-enum { SLOT_COPY32 = 256, SLOT_COPY_PREDICATE = 384 };
+enum { SLOT_COPY32 = 256, SLOT_COPY16 = 384, SLOT_COPY_PREDICATE = 512 };
 static inline uint32_t operand_slot64(const struct ptx_operand *op) {
     return op->slot;
 }
 static inline uint32_t operand_slot32(const struct ptx_operand *op) {
     bool is_register = op->kind == PTX_REG || op->kind == PTX_SINK || (op->kind == PTX_ADDRESS && !op->is_constant);
     return is_register ? op->slot : op->slot + SLOT_COPY32;
+}
+static inline uint32_t operand_slot16(const struct ptx_operand *op) {
+    return op->kind == PTX_IMMEDIATE && op->value < 0 && op->type == PTX_S64 ? op->slot + SLOT_COPY16
+                                                                             : operand_slot32(op);
 }
 
 // Element k of a vector (count elements), or coordinate k of a tensor address.
