@@ -1,6 +1,6 @@
-// formats: the narrow number formats of PTX: decoding, and encoding with one correct rounding. Pure functions of values;
-// no machine state. Every format's values are exact in float, and every source (f16, bf16, f32, f64) is exact in double.
-// SPDX-License-Identifier: Apache-2.0
+// formats: the narrow number formats of PTX: decoding, and encoding with one correct rounding. Pure functions of
+// values; no machine state. Every format's values are exact in float, and every source (f16, bf16, f32, f64) is exact
+// in double. SPDX-License-Identifier: Apache-2.0
 #ifndef PTXVM_FORMATS_H
 #define PTXVM_FORMATS_H
 
@@ -9,9 +9,9 @@
 #include <stdint.h>
 #include <string.h>
 
-// X(NAME, text, bits, mantissa bits, lowest normal exponent, largest finite code, infinity's code (0: none), NaN (0: none))
-// Codes are without the sign bit; tf32's are shifted down by its 13 unused bits. A NaN code is the one that hardware
-// writes; UE8M0 has no zero and no subnormals: code c is 2^(c - 127).
+// X(NAME, text, bits, mantissa bits, lowest normal exponent, largest finite code, infinity's code (0: none), NaN (0:
+// none)) Codes are without the sign bit; tf32's are shifted down by its 13 unused bits. A NaN code is the one that
+// hardware writes; UE8M0 has no zero and no subnormals: code c is 2^(c - 127), and infinity becomes NaN.
 #define FORMATS(X)                                                                                                     \
     X(F16, "f16", 16, 10, -14, 0x7bff, 0x7c00, 0x7fff)                                                                 \
     X(BF16, "bf16", 16, 7, -126, 0x7f7f, 0x7f80, 0x7fff)                                                               \
@@ -21,7 +21,7 @@
     X(E2M3, "e2m3", 6, 3, 0, 0x1f, 0, 0)                                                                               \
     X(E2M1, "e2m1", 4, 1, 0, 0x07, 0, 0)                                                                               \
     X(UE4M3, "ue4m3", 7, 3, -6, 0x7e, 0, 0x7f)                                                                         \
-    X(UE8M0, "ue8m0", 8, 0, -127, 0xfe, 0, 0xff)                                                                       \
+    X(UE8M0, "ue8m0", 8, 0, -127, 0xfe, 0xff, 0xff)                                                                    \
     X(TF32, "tf32", 32, 10, -126, 0x3fbff, 0x3fc00, 0x3ffff)                                                           \
     X(F32, "f32", 32, 23, -126, 0x7f7fffff, 0x7f800000, 0x7fffffff)
 #define FORMAT_NAME(name, text, bits, mantissa, emin, finite, inf, nan) FORMAT_##name,
@@ -42,10 +42,10 @@ enum { FORMAT_SATFINITE = 1, FORMAT_RELU = 2 }; /* flags of format_encode */
 // Value of a code; bits above the format's are ignored (tf32: the low 13 bits of the float too).
 float format_decode(enum format format, uint32_t code);
 
-// Code of a value, rounded once. Too large: infinity, or the largest finite one, as the rounding says; always the largest
-// finite one with FORMAT_SATFINITE or where the format has no infinity. NaN: the format's NaN, or +largest finite where it
-// has none. FORMAT_RELU: negative values and -0 become +0, NaN stays NaN. UE4M3 encodes negative values as 0, UE8M0 drops
-// the sign and encodes 0 as 2^-127.
+// Code of a value, rounded once. Too large: infinity, or the largest finite one, as the rounding says; always the
+// largest finite one with FORMAT_SATFINITE or where the format has no infinity. NaN: the format's NaN, or +largest
+// finite where it has none. FORMAT_RELU: negative values and -0 become +0, NaN stays NaN. UE4M3 encodes negative values
+// as 0, UE8M0 drops the sign, encodes 0 as 2^-127 and is meant for ROUND_ZERO and ROUND_UP, as PTX has no other.
 uint32_t format_encode(enum format format, double value, enum rounding rounding, unsigned flags);
 
 // Tables of the values of the formats that have at most 8 bits, by code; ue4m3 is e4m3 with bit 7 clear.
@@ -109,7 +109,7 @@ static inline uint32_t float_to_f16(float value) {
     uint32_t bits = float_bits(value), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
     if (magnitude > 0x7f800000u) return 0x7fffu;
     if (magnitude >= 0x477ff000u) return sign | 0x7c00u; /* 65520 and above */
-    if (magnitude < 0x38800000u) /* below 2^-14: let the adder round to multiples of 2^-24 */
+    if (magnitude < 0x38800000u)                         /* below 2^-14: let the adder round to multiples of 2^-24 */
         return sign | (float_bits(bits_float(magnitude) + 0.5f) - 0x3f000000u);
     return sign | ((magnitude + 0xfffu + (magnitude >> 13 & 1u) - 0x38000000u) >> 13);
 }
