@@ -26,7 +26,7 @@ enum {
     OPT_ONLY,
     OPT_SEED,
     OPT_THREADS,
-    OPT_FORK,
+    OPT_NO_FORK,
     OPT_TIMEOUT,
     OPT_JSON
 };
@@ -43,8 +43,9 @@ static const struct cmd_option options[] = {
     [OPT_ONLY] = {"only", 0, "LIST", "quantisers, gates, properties"},
     [OPT_SEED] = {"seed", 0, "N", "repeat the run that printed this seed"},
     [OPT_THREADS] = {"threads", 'j', "N", "of the CPU reference and the compiler; default: all CPUs"},
-    [OPT_FORK] = {"fork", 0, NULL, "each kernel set in a process of its own, which a crash or a hang ends alone"},
-    [OPT_TIMEOUT] = {"timeout", 0, "S", "seconds without an answer after which a kernel counts as hung (180)"},
+    [OPT_NO_FORK] = {"no-fork", 0, NULL, "all in one process, for debuggers; a fault or a hang then ends the run"},
+    [OPT_TIMEOUT] = {"timeout", 0, "S",
+                     "seconds without a result after which a kernel counts as hung (180; --full: 1800)"},
     [OPT_JSON] = {"json", 0, NULL, "one JSON array of all checks on standard output"},
     {NULL, 0, NULL, NULL},
 };
@@ -55,6 +56,7 @@ static const struct cmd_syntax syntax = {
     .summary =
         "Runs kernels on the GPU against float64: quantisers against a model on the CPU, attention against its own\n"
         "algorithm and the published one, and properties that hold whatever the values. One line a check.\n"
+        "The checks run in a process of their own: a kernel set that faults or hangs fails, and the next ones go on.\n"
         "Exit status: 0 all passed, 1 a check failed, 2 bad input, 77 no GPU.",
     .examples = "  sagegen verify --quick\n  sagegen verify --spec int8_fp8_d128 --arch sm_90a --only gates\n",
     .options = options,
@@ -143,8 +145,8 @@ static bool take_word(struct verify_command *v, int option, const char *value) {
         return cmd_parse_count("threads", value, 256, &v->options.threads);
     case OPT_TIMEOUT:
         return cmd_parse_count("timeout", value, 86400, &v->options.timeout_s);
-    case OPT_FORK:
-        v->options.fork = true;
+    case OPT_NO_FORK:
+        v->options.fork = false;
         return true;
     case OPT_JSON:
         v->report.json = true;
@@ -164,7 +166,7 @@ static uint64_t fresh_seed(void) {
 static bool read_words(struct verify_command *v, int argc, char **argv) {
     struct cmd_args args = {.syntax = &syntax, .argc = argc, .argv = argv};
     int option;
-    v->options = (struct verify_options){.level = VERIFY_NORMAL, .seed = fresh_seed(), .fork = false, .timeout_s = 180};
+    v->options = (struct verify_options){.level = VERIFY_NORMAL, .seed = fresh_seed(), .fork = true};
     while ((option = cmd_next(&args)) != CMD_END) {
         if (option == CMD_STOP) {
             v->status = args.status;
@@ -174,6 +176,7 @@ static bool read_words(struct verify_command *v, int argc, char **argv) {
     }
     if (v->specs.count == 0 && !add_all(v)) return false;
     if (v->options.parts == 0) v->options.parts = VERIFY_ALL;
+    if (v->options.timeout_s == 0) v->options.timeout_s = v->options.level == VERIFY_FULL ? 1800 : 180;
     return v->specs.diag.errors == 0;
 }
 
@@ -203,25 +206,15 @@ static bool choose_units(struct verify_command *v) {
     return false;
 }
 
-static bool print_progress(void *user, const struct build_job *job, int done, int count) {
-    (void)user;
-    if (job->state == BUILD_FAILED)
-        fprintf(stderr, "%s\n", job->messages.len ? job->messages.data : "a kernel did not compile");
-    if (done == count || done % 20 == 0) fprintf(stderr, "built %d of %d kernels\n", done, count);
-    return true;
-}
-
 // Kernels that do not build are failures of their units; the others are checked all the same.
 static bool build(struct verify_command *v) {
+    char why[1024];
     sage_context *context = cmd_context(-1);
     if (!context) return false;
-    v->setup.context = context;
-    if (build_open(&v->setup, context, cmd_template_dir()) != SAGE_OK) {
-        cmd_failed("%s", sage_last_error(context));
-        return false;
-    }
-    build_all(&v->setup, v->units.job, v->units.job_count, v->options.threads, print_progress, NULL);
-    return true;
+    v->setup = (struct build_setup){.context = context, .template_dir = cmd_template_dir()};
+    if (verify_build(&v->options, &v->units, &v->setup, why, sizeof why)) return true;
+    cmd_failed("%s", why);
+    return false;
 }
 
 static void print_head(const struct verify_command *v) {

@@ -1,6 +1,6 @@
 // verify: what the parts of `sagegen verify` share: units (one kernel set each), the session on a GPU, records of
-// checks. The line: cmd_verify.c (words) -> verify_units.c (kernels) -> verify_run.c (a process) ->
-// verify_quantisers.c, verify_gates.c, verify_properties.c (checks) -> verify_report.c (lines). Kernels are driven
+// checks. The line: cmd_verify.c (words) -> verify_units.c (kernels) -> verify_build.c, verify_run.c (child processes)
+// -> verify_quantisers.c, verify_gates.c, verify_properties.c (checks) -> verify_report.c (lines). Kernels are driven
 // through sage.h alone. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_VERIFY_H
 #define SAGE_GEN_VERIFY_H
@@ -19,16 +19,16 @@ struct verify_options {
     unsigned parts; /* VERIFY_* bits */
     uint64_t seed;
     int threads;   /* of the CPU reference; 0: all */
-    bool fork;     /* checks run in a process of their own, so that a fault or hang costs one unit only */
-    int timeout_s; /* without any record, after which a unit counts as hung */
+    bool fork;     /* probe, build and checks run in child processes, so that a fault or hang costs one unit only */
+    int timeout_s; /* without any record, after which a child counts as hung */
 };
 
 /* -- Units (verify_units.c) ---- */
 
 // One kernel set: everything that a sage_attention_plan is made of.
 struct verify_unit {
-    struct spec spec; /* members borrowed from the spec it was made of */
-    bool safe_form;   /* derived from that spec */
+    struct spec spec; /* members borrowed from the spec it was made of; its name too, so spec.safe tells forms apart */
+    bool safe_form;   /* derived from that spec, which is not safe itself */
     enum spec_target target;
     enum spec_io io;
     enum spec_mask mask;
@@ -57,7 +57,7 @@ void verify_units_reserve(struct verify_units *units, int specs);
 void verify_units_add(struct verify_units *units, const struct spec *spec, const char *text,
                       const struct verify_choice *choice, struct buf *skipped);
 void verify_units_free(struct verify_units *units, const struct build_setup *setup);
-const char *verify_unit_text(const struct verify_unit *unit, char out[96]); // "int8_fp8_d128 sm_90a fp16 causal"
+const char *verify_unit_text(const struct verify_unit *unit, char out[96]); // "int8_fp8_d128 sm_90a fp16 causal safe"
 bool verify_unit_is_headline(const struct verify_unit *unit);               // head dims 64 and 128
 // A provider that answers with the kernels of *current alone.
 struct sage_provider verify_provider(const struct verify_unit **current);
@@ -115,6 +115,8 @@ struct verify_session {
 
 bool verify_session_open(struct verify_session *s, char *why, size_t why_bytes);
 void verify_session_close(struct verify_session *s);
+// Says in the record's way that the unit, or the part of its checks, begins: "", "gates".
+void verify_begin(struct verify_session *s, const char *part);
 // Makes the unit current and its plan. false: recorded.
 bool verify_session_unit(struct verify_session *s, int index);
 bool verify_plan(struct verify_session *s, float sm_scale, sage_attention_plan **out);
@@ -171,7 +173,7 @@ void verify_gates(struct verify_session *s);
 void verify_properties(struct verify_session *s);
 void verify_far(struct verify_session *s); // offsets beyond 2^31 elements
 
-/* -- Running (verify_run.c) ---- */
+/* -- Running (verify_build.c, verify_run.c) ---- */
 
 struct verify_gpu {
     int sm;
@@ -179,9 +181,14 @@ struct verify_gpu {
     char name[128];
 };
 
-// Asks a process of its own, so that this one may fork later. false: no usable GPU; why has the reason.
+// fork_allowed: this process leaves the driver alone, so that its children may use it. false: no usable GPU; why has
+// the reason.
 bool verify_probe(bool fork_allowed, struct verify_gpu *out, char *why, size_t why_bytes);
-// Runs all units; false: a record of a failure that belongs to no check was made.
+// Builds all jobs with setup->context and setup->template_dir; progress and compiler messages on stderr. Kernels that
+// do not build fail in the checks of their units. false: none can be built; why has the reason.
+bool verify_build(const struct verify_options *options, struct verify_units *units, struct build_setup *setup,
+                  char *why, size_t why_bytes);
+// Runs all units.
 void verify_run(const struct verify_options *options, const struct verify_units *units, struct verify_report *report);
 
 #endif

@@ -1,49 +1,16 @@
-// verify_run: runs the units' checks in a child process, so that a kernel that faults or never ends costs its own unit
-// only: the parent, which never touches the GPU, starts another child at the next unit. Records come through a pipe.
-// SPDX-License-Identifier: Apache-2.0
+// verify_run: probes the GPU and runs the units' checks, in child processes where verify may fork: a kernel that faults
+// or never ends then costs its own unit only. One child runs unit after unit; a new one starts at the next unit after
+// one was lost. The parent never calls the driver: its children could not any more. SPDX-License-Identifier: Apache-2.0
 #include "verify.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "verify_process.h"
 #include <limits.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 _Static_assert(sizeof(struct verify_record) <= PIPE_BUF, "a record is written to the pipe as a whole");
-
-/* -- Pipes ---- */
-
-static bool write_all(int fd, const void *data, size_t bytes) {
-    for (const char *p = data; bytes > 0;) {
-        ssize_t n = write(fd, p, bytes);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        p += n;
-        bytes -= (size_t)n;
-    }
-    return true;
-}
-
-// Bytes read: all, or fewer at the end of the pipe; -1: nothing came in time.
-static ssize_t read_all(int fd, void *data, size_t bytes, int timeout_s) {
-    size_t done = 0;
-    while (done < bytes) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        int ready = poll(&p, 1, timeout_s * 1000);
-        if (ready < 0 && errno == EINTR) continue;
-        if (ready <= 0) return -1;
-        ssize_t n = read(fd, (char *)data + done, bytes - done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) break;
-        done += (size_t)n;
-    }
-    return (ssize_t)done;
-}
 
 /* -- Probe ---- */
 
@@ -63,31 +30,26 @@ static void probe_here(struct probe *out) {
     device_close(&device);
 }
 
+static int probe_in_child(void *user, int fd) {
+    struct probe *probe = user;
+    probe_here(probe);
+    return process_write(fd, probe, sizeof *probe) ? 0 : 1;
+}
+
 static void probe_child(struct probe *out) {
     enum { PROBE_TIMEOUT_S = 60 };
-    int fd[2];
-    if (pipe(fd) != 0) return;
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(fd[0]);
-        probe_here(out);
-        _exit(write_all(fd[1], out, sizeof *out) ? 0 : 1);
-    }
-    close(fd[1]);
-    struct probe answer = {.ok = false};
-    if (pid > 0 && read_all(fd[0], &answer, sizeof answer, PROBE_TIMEOUT_S) == (ssize_t)sizeof answer)
+    struct process child;
+    struct probe answer;
+    if (!process_start(&child, probe_in_child, out, out->why, sizeof out->why)) return;
+    if (process_read(&child, &answer, sizeof answer, PROBE_TIMEOUT_S) == PROCESS_ANSWER)
         *out = answer;
     else
         snprintf(out->why, sizeof out->why, "asking the driver for its GPUs failed or took over %d s", PROBE_TIMEOUT_S);
-    close(fd[0]);
-    if (pid <= 0) return;
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
+    process_end(&child, true);
 }
 
 bool verify_probe(bool fork_allowed, struct verify_gpu *out, char *why, size_t why_bytes) {
-    struct probe probe = {.why = "no process could be started"};
+    struct probe probe = {.ok = false};
     if (fork_allowed)
         probe_child(&probe);
     else
@@ -99,46 +61,68 @@ bool verify_probe(bool fork_allowed, struct verify_gpu *out, char *why, size_t w
 
 /* -- Checks of a range of units ---- */
 
+struct range {
+    const struct verify_options *options;
+    const struct verify_units *units;
+    int first;
+};
+
+enum range_end { RANGE_DONE = 0, RANGE_LOST = 3, RANGE_NOT_OPENED = 4 }; /* exit status of a child */
+
 static double seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+static void run_parts(struct verify_session *s) {
+    static const struct {
+        unsigned bit;
+        const char *name;
+        void (*run)(struct verify_session *s);
+    } parts[] = {{VERIFY_QUANTISERS, "quantisers", verify_quantisers},
+                 {VERIFY_GATES, "gates", verify_gates},
+                 {VERIFY_PROPERTIES, "properties", verify_properties}};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0] && !s->dead; i++) {
+        if (!(s->options->parts & parts[i].bit)) continue;
+        verify_begin(s, parts[i].name);
+        parts[i].run(s);
+    }
+}
+
 static void run_unit(struct verify_session *s, int index) {
-    const unsigned parts = s->options->parts;
     char text[96];
     double start = seconds();
     if (!verify_session_unit(s, index)) return;
-    if (parts & VERIFY_QUANTISERS) verify_quantisers(s);
-    if ((parts & VERIFY_GATES) && !s->dead) verify_gates(s);
-    if ((parts & VERIFY_PROPERTIES) && !s->dead) verify_properties(s);
+    run_parts(s);
     fprintf(stderr, "[%3d/%d] %s  %.1f s%s\n", index + 1, s->units->count, verify_unit_text(s->unit, text),
             seconds() - start, s->dead ? "  GPU LOST" : "");
 }
 
-// Runs units from `first` on. false: the GPU was lost.
-static bool run_units(const struct verify_options *options, const struct verify_units *units, int first,
-                      struct verify_sink sink) {
-    struct verify_session s = {.options = options, .units = units, .unit_index = first, .sink = sink};
+static enum range_end run_range(const struct range *range, struct verify_sink sink) {
+    const struct verify_units *units = range->units;
+    struct verify_session s = {.options = range->options, .units = units, .unit_index = range->first, .sink = sink};
+    enum range_end end = RANGE_NOT_OPENED;
     char why[DEVICE_ERROR_BYTES] = "";
-    s.unit = &units->unit[first];
-    if (!verify_session_open(&s, why, sizeof why)) {
+    s.unit = &units->unit[range->first];
+    if (verify_session_open(&s, why, sizeof why)) {
+        for (int i = range->first; i < units->count && !s.dead; i++) run_unit(&s, i);
+        end = s.dead ? RANGE_LOST : RANGE_DONE;
+    } else {
         verify_fail(&s, "open", "", "%.180s", why);
-        s.dead = true;
     }
-    for (int i = first; i < units->count && !s.dead; i++) run_unit(&s, i);
-    bool ok = !s.dead;
     verify_session_close(&s);
-    return ok;
+    return end;
 }
 
-/* -- Processes ---- */
-
-enum { CHILD_DONE = 0, CHILD_LOST = 3 };
+/* -- Children ---- */
 
 static void put_to_pipe(void *user, const struct verify_record *record) {
-    if (!write_all(*(int *)user, record, sizeof *record)) _exit(1);
+    if (!process_write(*(int *)user, record, sizeof *record)) _exit(1);
+}
+
+static int run_in_child(void *user, int fd) {
+    return run_range(user, (struct verify_sink){put_to_pipe, &fd});
 }
 
 static void put_failure(struct verify_report *report, int unit, const char *check, const char *note) {
@@ -148,79 +132,75 @@ static void put_failure(struct verify_report *report, int unit, const char *chec
     verify_report_put(report, &r);
 }
 
-// Says how the child ended, where that is a failure that it could not record itself.
-static bool judge_end(struct verify_report *report, int unit, int status, bool hung, const char *last_check) {
-    char note[192];
-    if (hung)
-        snprintf(note, sizeof note, "no answer in time; killed after %s", last_check);
-    else if (WIFSIGNALED(status))
-        snprintf(note, sizeof note, "killed by signal %d after %s", WTERMSIG(status), last_check);
-    else if (WEXITSTATUS(status) == CHILD_LOST)
-        return false; // recorded by the child
-    else if (WEXITSTATUS(status) != CHILD_DONE)
-        snprintf(note, sizeof note, "exit status %d after %s", WEXITSTATUS(status), last_check);
+// Where a child is, for the sentence about its end.
+struct position {
+    int unit;
+    char after[128]; /* "after q codes B1 H2 ..." */
+};
+
+static void position_follow(struct position *at, const struct verify_record *r) {
+    at->unit = r->unit;
+    if (r->outcome != VERIFY_BEGIN)
+        snprintf(at->after, sizeof at->after, "after %s %s", r->check, r->shape);
     else
-        return true;
-    put_failure(report, unit, hung ? "hang" : "crash", note);
-    return false;
+        snprintf(at->after, sizeof at->after, "at the start%s%s", r->check[0] ? " of " : "", r->check);
 }
 
-// Reads the child's records; *unit follows the unit that it is at. Returns whether it reached the end of all units.
-static bool follow(const struct verify_options *options, struct verify_report *report, pid_t pid, int fd, int *unit) {
-    char last_check[96] = "the start";
+// Records how the child ended, where that is a failure that it could not record itself.
+static void judge_end(struct verify_report *report, const struct position *at, int status, int silent_s) {
+    char note[sizeof((struct verify_record *)0)->note];
+    if (silent_s > 0)
+        snprintf(note, sizeof note, "no answer for %d s %s: its process was killed", silent_s, at->after);
+    else if (status < 0)
+        snprintf(note, sizeof note, "its process was killed by signal %d (%s) %s", -status, strsignal(-status),
+                 at->after);
+    else if (status != RANGE_DONE && status != RANGE_LOST && status != RANGE_NOT_OPENED)
+        snprintf(note, sizeof note, "its process ended with exit status %d %s", status, at->after);
+    else
+        return;
+    put_failure(report, at->unit, silent_s > 0 ? "hang" : "crash", note);
+}
+
+// One child, from range->first on, which becomes the unit to go on with; units->count: done.
+static enum range_end run_child(struct range *range, struct verify_report *report) {
+    struct position at = {.unit = range->first, .after = "at the start"};
+    struct process child;
     struct verify_record r;
-    ssize_t n;
-    while ((n = read_all(fd, &r, sizeof r, options->timeout_s)) == (ssize_t)sizeof r) {
-        *unit = r.unit;
-        if (r.outcome == VERIFY_BEGIN)
-            snprintf(last_check, sizeof last_check, "the start");
-        else
-            snprintf(last_check, sizeof last_check, "%s %s", r.check, r.shape);
+    enum process_answer answer;
+    char why[128];
+    if (!process_start(&child, run_in_child, range, why, sizeof why)) {
+        put_failure(report, range->first, "process", why);
+        range->first = range->units->count;
+        return RANGE_NOT_OPENED;
+    }
+    while ((answer = process_read(&child, &r, sizeof r, range->options->timeout_s)) == PROCESS_ANSWER) {
+        position_follow(&at, &r);
         verify_report_put(report, &r);
     }
-    int status = 0;
-    if (n < 0) kill(pid, SIGKILL);
-    waitpid(pid, &status, 0);
-    return judge_end(report, *unit, status, n < 0, last_check);
+    const bool silent = answer == PROCESS_SILENT;
+    const int status = process_end(&child, silent);
+    judge_end(report, &at, status, silent ? range->options->timeout_s : 0);
+    range->first = !silent && status == RANGE_DONE ? range->units->count : at.unit + 1;
+    return status == RANGE_DONE || status == RANGE_NOT_OPENED ? (enum range_end)status : RANGE_LOST;
 }
 
-// One child, from unit `first` on. Returns the unit to go on with; units->count: done.
-static int run_child(const struct verify_options *options, const struct verify_units *units, int first,
-                     struct verify_report *report) {
-    int fd[2], unit = first;
-    fflush(NULL); // or the child would print it again
-    if (pipe(fd) != 0) {
-        put_failure(report, first, "process", strerror(errno));
-        return units->count;
+static void run_children(struct range *range, struct verify_report *report) {
+    enum { LOST_MAX = 40, NOT_OPENED_MAX = 3 }; // a GPU that is beyond help would else be tried for every unit
+    int lost = 0, not_opened = 0;               // not_opened: in a row
+    while (range->first < range->units->count) {
+        enum range_end end = run_child(range, report);
+        lost += end != RANGE_DONE;
+        not_opened = end == RANGE_NOT_OPENED ? not_opened + 1 : 0;
+        if ((lost < LOST_MAX && not_opened < NOT_OPENED_MAX) || range->first >= range->units->count) continue;
+        put_failure(report, range->first, "process", "too many faults; this unit and those after it were not run");
+        return;
     }
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(fd[0]);
-        const struct verify_sink sink = {put_to_pipe, &fd[1]};
-        _exit(run_units(options, units, first, sink) ? CHILD_DONE : CHILD_LOST);
-    }
-    close(fd[1]);
-    bool done = false;
-    if (pid < 0)
-        put_failure(report, first, "process", strerror(errno));
-    else
-        done = follow(options, report, pid, fd[0], &unit);
-    close(fd[0]);
-    return done || pid < 0 ? units->count : unit + 1;
 }
 
 void verify_run(const struct verify_options *options, const struct verify_units *units, struct verify_report *report) {
-    enum { LOSSES_MAX = 40 }; // a GPU that is beyond help would else be tried for every unit
-    if (!options->fork) {
-        const struct verify_sink sink = {verify_report_put, report};
-        run_units(options, units, 0, sink);
-        return;
-    }
-    int losses = 0;
-    for (int next = 0; next < units->count; losses++) {
-        next = run_child(options, units, next, report);
-        if (losses < LOSSES_MAX || next >= units->count) continue;
-        put_failure(report, next, "process", "too many faults; the remaining units were not run");
-        return;
-    }
+    struct range range = {.options = options, .units = units, .first = 0};
+    if (options->fork)
+        run_children(&range, report);
+    else
+        run_range(&range, (struct verify_sink){verify_report_put, report});
 }

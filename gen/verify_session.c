@@ -46,6 +46,10 @@ void verify_dead(struct verify_session *s, const char *check, const char *shape)
     put(s, VERIFY_FATAL, check, shape, 1, 0, device_error(&s->device));
 }
 
+void verify_begin(struct verify_session *s, const char *part) {
+    put(s, VERIFY_BEGIN, part, "", 0, 0, "");
+}
+
 /* -- Opening ---- */
 
 static bool open_context(struct verify_session *s, char *why, size_t why_bytes) {
@@ -115,7 +119,7 @@ bool verify_session_unit(struct verify_session *s, int index) {
     s->plan = NULL;
     s->unit_index = index;
     s->unit = &s->units->unit[index];
-    put(s, VERIFY_BEGIN, "", "", 0, 0, "");
+    verify_begin(s, "");
     return built(s) && verify_plan(s, 0, &s->plan);
 }
 

@@ -27,8 +27,8 @@ void verify_units_free(struct verify_units *units, const struct build_setup *set
 }
 
 const char *verify_unit_text(const struct verify_unit *unit, char out[96]) {
-    snprintf(out, 96, "%-23s %-7s %-4s %-6s", unit->spec.name, spec_target_text(unit->target), spec_io_text(unit->io),
-             spec_mask_text(unit->mask));
+    snprintf(out, 96, "%-18s %-7s %-4s %-6s %-4s", unit->spec.name, spec_target_text(unit->target),
+             spec_io_text(unit->io), spec_mask_text(unit->mask), unit->spec.safe ? "safe" : "");
     return out;
 }
 
@@ -41,7 +41,8 @@ bool verify_unit_is_headline(const struct verify_unit *unit) {
 
 static bool same_kernel(const struct plan_request *a, const struct plan_request *b) {
     return a->role == b->role && a->target == b->target && a->io == b->io &&
-           (a->role != SAGE_ROLE_ATTN_FWD || a->mask == b->mask) && strcmp(a->spec->name, b->spec->name) == 0;
+           (a->role != SAGE_ROLE_ATTN_FWD || a->mask == b->mask) && a->spec->safe == b->spec->safe &&
+           strcmp(a->spec->name, b->spec->name) == 0;
 }
 
 static struct build_job *job_of(struct verify_units *units, const struct plan_request *request, const char *text) {
@@ -165,13 +166,11 @@ static void add_spec(struct verify_units *units, const struct spec *spec, bool s
 
 void verify_units_add(struct verify_units *units, const struct spec *spec, const char *text,
                       const struct verify_choice *choice, struct buf *skipped) {
-    char name[SPEC_NAME_MAX + 8];
     struct spec safe = *spec;
     struct buf again = {0}; // the same targets for the same reasons
     add_spec(units, spec, false, text, choice, skipped);
-    snprintf(name, sizeof name, "%.*s_safe", SPEC_NAME_MAX - 5, spec->name);
     if (spec->safe) return;
-    spec_derive(&safe, name, spec->head_dim_qk, spec->head_dim_v, true);
+    spec_derive(&safe, spec->name, spec->head_dim_qk, spec->head_dim_v, true);
     add_spec(units, &safe, true, text, choice, &again);
     buf_free(&again);
 }

@@ -5,13 +5,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FAKE_EXPORT __attribute__((visibility("default")))
 #define FAKE_ENTRY(name, ...)                                                                                          \
     FAKE_EXPORT int name(__VA_ARGS__);                                                                                 \
     int name(__VA_ARGS__)
 
-enum { OK = 0, INVALID_VALUE = 1, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_IMAGE = 200, INVALID_CONTEXT = 201 };
+enum {
+    OK = 0,
+    INVALID_VALUE = 1,
+    NOT_INITIALIZED = 3,
+    NO_DEVICE = 100,
+    INVALID_DEVICE = 101,
+    INVALID_IMAGE = 200,
+    INVALID_CONTEXT = 201,
+    ILLEGAL_ADDRESS = 700
+};
 enum { STACK_MAX = 32 };
 
 struct fake_function {
@@ -26,6 +36,8 @@ struct fake_module {
 
 static struct {
     pthread_mutex_t lock;
+    int broken; /* the result of all further work: a context that a kernel broke */
+    int caller; /* the process that called an entry first, which a forked one inherits; 0: none */
     int sm, device_count, cuda_version, capturing;
     size_t args_bytes;
     char fail_entry[64];
@@ -40,13 +52,17 @@ static struct fake_cuda_launch launch_log[FAKE_CUDA_LAUNCHES_MAX];
 static _Thread_local void *stack[STACK_MAX];
 static _Thread_local int depth;
 
-// Takes the one pending failure if it is for this entry, else counts.
+// Refuses a process whose parent called the driver, takes the one pending failure if it is for this entry, else counts.
 static int enter(const char *entry, int *counter) {
     int result = OK;
     pthread_mutex_lock(&state.lock);
-    if (state.fail_entry[0] && !strcmp(state.fail_entry, entry)) {
+    if (state.caller == 0) state.caller = (int)getpid();
+    if (state.caller != (int)getpid()) {
+        result = NOT_INITIALIZED;
+    } else if (state.fail_entry[0] && !strcmp(state.fail_entry, entry)) {
         result = state.fail_result;
         state.fail_entry[0] = 0;
+        if (result == ILLEGAL_ADDRESS) state.broken = result;
     } else if (counter) {
         ++*counter;
     }
@@ -61,8 +77,14 @@ static int enter(const char *entry, int *counter) {
     } while (0)
 #define ENTER_WITH_CONTEXT(counter)                                                                                    \
     do {                                                                                                               \
+        ENTER(depth ? (counter) : NULL);                                                                               \
         if (depth == 0) return INVALID_CONTEXT;                                                                        \
-        ENTER(counter);                                                                                                \
+    } while (0)
+
+#define ENTER_TO_WORK(counter)                                                                                         \
+    do {                                                                                                               \
+        if (state.broken) return state.broken;                                                                         \
+        ENTER_WITH_CONTEXT(counter);                                                                                   \
     } while (0)
 
 /* -- Control and log ------------------------------------------------------------------------------------------------
@@ -73,6 +95,7 @@ FAKE_CUDA_EXPORTS(FAKE_DECLARE)
 
 void fake_cuda_reset(void) {
     pthread_mutex_lock(&state.lock);
+    state.caller = state.broken = 0;
     state.sm = 90;
     state.device_count = 1;
     state.cuda_version = 13000;
@@ -82,6 +105,10 @@ void fake_cuda_reset(void) {
     state.hook = NULL;
     memset(&state.counts, 0, sizeof state.counts);
     pthread_mutex_unlock(&state.lock);
+}
+
+int fake_cuda_caller(void) {
+    return state.caller;
 }
 
 void fake_cuda_set_sm(int sm) {
@@ -141,16 +168,19 @@ FAKE_ENTRY(cuInit, unsigned flags) {
 }
 
 FAKE_ENTRY(cuDriverGetVersion, int *version) {
+    ENTER(NULL);
     *version = state.cuda_version;
     return OK;
 }
 
 FAKE_ENTRY(cuGetErrorName, int result, const char **text) {
+    enter(__func__, NULL); // errors have names all the same
     *text = result ? "CUDA_ERROR_FAKE" : "CUDA_SUCCESS";
     return OK;
 }
 
 FAKE_ENTRY(cuGetErrorString, int result, const char **text) {
+    enter(__func__, NULL); // errors have names all the same
     *text = result ? "a failure of the fake driver" : "no error";
     return OK;
 }
@@ -162,23 +192,27 @@ FAKE_ENTRY(cuDeviceGetCount, int *count) {
 }
 
 FAKE_ENTRY(cuDeviceGet, int *device, int ordinal) {
+    ENTER(NULL);
     if (ordinal < 0 || ordinal >= state.device_count) return INVALID_DEVICE;
     *device = ordinal;
     return OK;
 }
 
 FAKE_ENTRY(cuDeviceGetName, char *name, int bytes, int device) {
+    ENTER(NULL);
     snprintf(name, (size_t)bytes, "Fake GPU %d", device);
     return OK;
 }
 
 FAKE_ENTRY(cuDeviceTotalMem_v2, size_t *bytes, int device) {
+    ENTER(NULL);
     (void)device;
     *bytes = (size_t)80 << 30;
     return OK;
 }
 
 FAKE_ENTRY(cuDeviceGetAttribute, int *value, int attribute, int device) {
+    ENTER(NULL);
     (void)device;
     switch (attribute) {
     case 13:
@@ -218,6 +252,7 @@ FAKE_ENTRY(cuDevicePrimaryCtxRelease_v2, int device) {
 }
 
 FAKE_ENTRY(cuCtxGetCurrent, void **context) {
+    ENTER(NULL);
     *context = depth ? stack[depth - 1] : NULL;
     return OK;
 }
@@ -237,7 +272,7 @@ FAKE_ENTRY(cuCtxPopCurrent_v2, void **context) {
 }
 
 FAKE_ENTRY(cuCtxSynchronize, void) {
-    ENTER_WITH_CONTEXT(&state.counts.synchronisations);
+    ENTER_TO_WORK(&state.counts.synchronisations);
     return OK;
 }
 
@@ -245,7 +280,7 @@ FAKE_ENTRY(cuCtxSynchronize, void) {
  */
 
 FAKE_ENTRY(cuModuleLoadData, void **module, const void *image) {
-    ENTER_WITH_CONTEXT(NULL);
+    ENTER_TO_WORK(NULL);
     if (!image || !memcmp(image, "BAD", 3)) return INVALID_IMAGE;
     struct fake_module *made = calloc(1, sizeof *made);
     if (!made) return 2;
@@ -296,12 +331,13 @@ FAKE_ENTRY(cuFuncSetAttribute, void *function, int attribute, int value) {
 }
 
 FAKE_ENTRY(cuFuncLoad, void *function) {
+    ENTER(NULL);
     return function ? OK : INVALID_VALUE;
 }
 
 FAKE_ENTRY(cuLaunchKernel, void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
            unsigned block_y, unsigned block_z, unsigned smem_bytes, void *stream, void **params, void **extra) {
-    ENTER_WITH_CONTEXT(NULL);
+    ENTER_TO_WORK(NULL);
     const struct fake_function *launched = function;
     if (!launched || !grid_x || !grid_y || !grid_z || !block_x || extra) return INVALID_VALUE;
     if ((int)smem_bytes > 48 << 10 && (int)smem_bytes > launched->smem_dynamic_max) return INVALID_VALUE;
@@ -324,6 +360,7 @@ FAKE_ENTRY(cuLaunchKernel, void *function, unsigned grid_x, unsigned grid_y, uns
  */
 
 FAKE_ENTRY(cuThreadExchangeStreamCaptureMode, int *mode) {
+    ENTER(NULL);
     static _Thread_local int current;
     int old = current;
     current = *mode;
@@ -332,47 +369,53 @@ FAKE_ENTRY(cuThreadExchangeStreamCaptureMode, int *mode) {
 }
 
 FAKE_ENTRY(cuStreamIsCapturing, void *stream, int *status) {
+    ENTER(NULL);
     (void)stream;
     *status = state.capturing ? 1 : 0;
     return OK;
 }
 
 FAKE_ENTRY(cuStreamCreate, void **stream, unsigned flags) {
-    ENTER_WITH_CONTEXT(NULL);
+    ENTER_TO_WORK(NULL);
     (void)flags;
     *stream = malloc(1);
     return *stream ? OK : 2;
 }
 
 FAKE_ENTRY(cuStreamDestroy_v2, void *stream) {
+    ENTER(NULL);
     free(stream);
     return OK;
 }
 
 FAKE_ENTRY(cuStreamSynchronize, void *stream) {
     (void)stream;
-    ENTER_WITH_CONTEXT(&state.counts.synchronisations);
+    ENTER_TO_WORK(&state.counts.synchronisations);
     return OK;
 }
 
 FAKE_ENTRY(cuStreamGetCtx, void *stream, void **context) {
+    ENTER(NULL);
     (void)stream;
     *context = &state.primary;
     return OK;
 }
 
 FAKE_ENTRY(cuEventCreate, void **event, unsigned flags) {
+    ENTER(NULL);
     (void)flags;
     *event = malloc(1);
     return *event ? OK : 2;
 }
 
 FAKE_ENTRY(cuEventDestroy_v2, void *event) {
+    ENTER(NULL);
     free(event);
     return OK;
 }
 
 FAKE_ENTRY(cuEventRecord, void *event, void *stream) {
+    ENTER(NULL);
     (void)event, (void)stream;
     return OK;
 }
@@ -384,6 +427,7 @@ FAKE_ENTRY(cuEventSynchronize, void *event) {
 }
 
 FAKE_ENTRY(cuEventElapsedTime, float *ms, void *from, void *to) {
+    ENTER(NULL);
     (void)from, (void)to;
     *ms = 1.0f;
     return OK;
@@ -399,7 +443,7 @@ FAKE_ENTRY(cuMemGetInfo_v2, size_t *free_bytes, size_t *total_bytes) {
 }
 
 FAKE_ENTRY(cuMemAlloc_v2, uint64_t *memory, size_t bytes) {
-    ENTER_WITH_CONTEXT(&state.counts.allocations);
+    ENTER_TO_WORK(&state.counts.allocations);
     if (!bytes) return INVALID_VALUE;
     void *made = aligned_alloc(512, (bytes + 511) / 512 * 512);
     if (!made) return 2;
@@ -415,21 +459,21 @@ FAKE_ENTRY(cuMemFree_v2, uint64_t memory) {
 
 FAKE_ENTRY(cuMemcpyHtoDAsync_v2, uint64_t to, const void *from, size_t bytes, void *stream) {
     (void)stream;
-    ENTER_WITH_CONTEXT(NULL);
+    ENTER_TO_WORK(NULL);
     memcpy((void *)(uintptr_t)to, from, bytes);
     return OK;
 }
 
 FAKE_ENTRY(cuMemcpyDtoHAsync_v2, void *to, uint64_t from, size_t bytes, void *stream) {
     (void)stream;
-    ENTER_WITH_CONTEXT(NULL);
+    ENTER_TO_WORK(NULL);
     memcpy(to, (const void *)(uintptr_t)from, bytes);
     return OK;
 }
 
 FAKE_ENTRY(cuMemsetD8Async, uint64_t to, unsigned char value, size_t bytes, void *stream) {
     (void)stream;
-    ENTER_WITH_CONTEXT(NULL);
+    ENTER_TO_WORK(NULL);
     memset((void *)(uintptr_t)to, value, bytes);
     return OK;
 }

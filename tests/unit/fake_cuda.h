@@ -3,8 +3,9 @@
 //   2. sets what it wants (sm, failures), and setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1),
 //   3. creates a context, works, and reads the log of launches.
 // Device memory is host memory (cuMemAlloc is malloc), work on streams happens at once, kernels do nothing unless a
-// hook is set. Any image loads as a module with any function, except one that begins with "BAD"
-// (CUDA_ERROR_INVALID_IMAGE). SPDX-License-Identifier: Apache-2.0
+// hook is set. As with the real driver, a process is refused whose parent called any entry before it forked: every
+// entry then returns 3 (CUDA_ERROR_NOT_INITIALIZED). Any image loads as a module with any function, except one that
+// begins with "BAD" (CUDA_ERROR_INVALID_IMAGE). SPDX-License-Identifier: Apache-2.0
 #ifndef FAKE_CUDA_H
 #define FAKE_CUDA_H
 
@@ -36,15 +37,18 @@ struct fake_cuda_counts {
 
 // X(return, name, parameters): the exported functions.
 #define FAKE_CUDA_EXPORTS(X)                                                                                           \
-    /* Clears the log and counters, and sets: one device, sm_90, 132 multiprocessors, CUDA 13.0, no failure, no hook.  \
-     */                                                                                                                \
+    /* Clears the log and counters, and sets: one device, sm_90, 132 multiprocessors, CUDA 13.0, no failure, no hook;  \
+       this process has not called the driver. */                                                                      \
     X(void, reset, (void))                                                                                             \
+    /* The process that called an entry first, here or before it forked this one; 0: none. */                          \
+    X(int, caller, (void))                                                                                             \
     X(void, set_sm, (int sm))                                                                                          \
     X(void, set_device_count, (int count))                                                                             \
     X(void, set_cuda_version, (int version))                                                                           \
     /* How many bytes of the parameter a launch copies to the log (the driver knows it from the cubin); default 0. */  \
     X(void, set_args_bytes, (size_t bytes))                                                                            \
-    /* The next call of the entry ("cuLaunchKernel") returns this result, once. "" : none. */                          \
+    /* The next call of the entry ("cuLaunchKernel") returns this result, once. "" : none. After 700, an illegal       \
+       address, all further work in this process fails with it too, as with the real driver. */                        \
     X(void, fail_next, (const char *entry, int result))                                                                \
     /* Every stream reports that it is being captured. */                                                              \
     X(void, set_capturing, (int capturing))                                                                            \

@@ -1,24 +1,30 @@
 // test_verify: `sagegen verify` without a GPU. The image decoder against layouts spelt out by hand; then whole runs on
 // the fake driver, whose launches are answered by models of the kernels on the CPU: sound ones must pass every check,
-// and ones with a planted fault must fail the check that is there for it. SPDX-License-Identifier: Apache-2.0
+// and ones with a planted fault must fail the check that is there for it; the whole command, whose children are alone
+// in calling the driver. SPDX-License-Identifier: Apache-2.0
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <jansson.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "cmd.h"
 #include "context.h"
+#include "driver.h"
 #include "fake_cuda.h"
 #include "kernel_args.h"
 #include "kernel_meta.h"
 #include "reference/attend.h"
 #include "reference/formats.h"
+#include "runtime_fixture.h"
 #include "shipped.h"
 #include "verify.h"
 #include "verify_model.h"
@@ -93,8 +99,8 @@ enum planted {
     WRITES_BESIDE_O,
     NO_FLAG_OF_V,
     EMPTY_IS_NAN, /* no key: 0 times what is in the workspace */
-    DEVICE_FAULT,
-    CRASH, /* of the process, in the first unit */
+    DEVICE_FAULT, /* these in the first unit */
+    CRASH,        /* of the process */
     HANG
 };
 
@@ -373,6 +379,12 @@ static const struct verify_unit *unit_of(const struct verify_units *units, const
     return NULL;
 }
 
+// cmocka and the sanitizers would catch the signal.
+static void crash(void) {
+    signal(SIGSEGV, SIG_DFL);
+    raise(SIGSEGV);
+}
+
 static void answer(void *user, const struct fake_cuda_launch *launch) {
     struct model *model = user;
     int role;
@@ -381,7 +393,7 @@ static void answer(void *user, const struct fake_cuda_launch *launch) {
     assert_non_null(l.unit);
     l.plan = &l.unit->plan;
     memcpy(&l.a, launch->args, sizeof l.a);
-    if (model->planted == CRASH && l.unit == model->units->unit) raise(SIGKILL);
+    if (model->planted == CRASH && l.unit == model->units->unit) crash();
     if (model->planted == HANG && l.unit == model->units->unit) pause();
     if (role == SAGE_ROLE_STATS) run_stats(&l);
     if (role == SAGE_ROLE_DELTA_S && l.a.q_tile_first + l.a.q_tile_launch == l.a.q_tile_count) run_delta_s(&l);
@@ -391,25 +403,42 @@ static void answer(void *user, const struct fake_cuda_launch *launch) {
     if (role == SAGE_ROLE_QUANTISE && model->planted == WRITES_INPUT) *(uint16_t *)to(l.a.k) ^= 1;
     if (role != SAGE_ROLE_ATTN_FWD) return;
     for (int64_t h = 0; h < (int64_t)l.a.batch * l.a.heads_q; h++) run_attend(&l, h);
-    if (model->planted == DEVICE_FAULT) fake.fail_next("cuStreamSynchronize", 700);
+    if (model->planted == DEVICE_FAULT && l.unit == model->units->unit) fake.fail_next("cuStreamSynchronize", 700);
 }
 
 /* -- Runs ---- */
 
-static struct verify_report run(const char *spec, struct verify_choice choice, unsigned parts, enum planted planted) {
-    struct kernels k;
-    kernels_make(&k, spec, choice);
-    assert_true(k.units.count > 0);
-    struct model model = {&k.units, planted, 0};
-    const bool fork = planted >= CRASH;
-    const struct verify_options options = {
-        .level = VERIFY_QUICK, .parts = parts, .seed = 20260101, .fork = fork, .timeout_s = 2};
-    struct verify_report report = {.units = &k.units, .json = true}; // lines would hide cmocka's
+enum { TIMEOUT_S = 4 };
+
+static void fake_start(struct model *model) {
     setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
     fake.reset();
     fake.set_args_bytes(sizeof(struct sage_kernel_args));
-    fake.set_launch_hook(answer, &model);
+    fake.set_launch_hook(answer, model);
+}
+
+struct scenario {
+    struct verify_choice choice;
+    unsigned parts;
+    enum planted planted;
+    bool fork, parent_calls_driver;
+};
+
+static struct verify_report run(const char *spec, const struct scenario *scenario) {
+    struct kernels k;
+    kernels_make(&k, spec, scenario->choice);
+    assert_true(k.units.count > 0);
+    struct model model = {&k.units, scenario->planted, 0};
+    const struct verify_options options = {.level = VERIFY_QUICK,
+                                           .parts = scenario->parts,
+                                           .seed = 20260101,
+                                           .fork = scenario->fork,
+                                           .timeout_s = TIMEOUT_S};
+    struct verify_report report = {.units = &k.units, .json = true}; // lines would hide cmocka's
+    fake_start(&model);
+    if (scenario->parent_calls_driver) assert_int_equal(driver_probe_version(k.setup.context), 13000);
     verify_run(&options, &k.units, &report);
+    assert_true((fake.caller() == 0) == (scenario->fork && !scenario->parent_calls_driver));
     fake.set_launch_hook(NULL, NULL);
     report.units = NULL;
     kernels_free(&k);
@@ -429,7 +458,7 @@ static struct verify_choice only(enum spec_target target, enum spec_io io, enum 
 }
 
 static void passes(const char *spec, struct verify_choice choice, unsigned parts, int at_least) {
-    struct verify_report r = run(spec, choice, parts, NOTHING);
+    struct verify_report r = run(spec, &(struct scenario){.choice = choice, .parts = parts});
     print_failed(&r);
     assert_int_equal(r.failed, 0);
     assert_true(r.passed >= at_least);
@@ -438,7 +467,9 @@ static void passes(const char *spec, struct verify_choice choice, unsigned parts
 
 // Some check of this name must fail, and the others that fail are counted.
 static void fails(const char *check, enum planted planted, enum spec_mask mask, unsigned parts) {
-    struct verify_report r = run("int8_fp8_d64", only(SPEC_TARGET_SM_90A, SPEC_IO_FP16, mask), parts, planted);
+    const struct scenario scenario = {
+        .choice = only(SPEC_TARGET_SM_90A, SPEC_IO_FP16, mask), .parts = parts, .planted = planted};
+    struct verify_report r = run("int8_fp8_d64", &scenario);
     bool found = false;
     for (int i = 0; i < r.count; i++)
         if (r.record[i].outcome == VERIFY_FAIL || r.record[i].outcome == VERIFY_FATAL)
@@ -457,6 +488,8 @@ static void sound_kernels_pass(void **state) {
     passes("int8_fp8_d64", only(SPEC_TARGET_SM_90A, SPEC_IO_FP16, SPEC_MASK_NONE), VERIFY_ALL, 60);
     passes("int8_fp16_d192x128", only(SPEC_TARGET_SM_90A, SPEC_IO_FP16, SPEC_MASK_NONE), VERIFY_QUANTISERS, 10);
     passes("fp4_d64", only(SPEC_TARGET_SM_90, SPEC_IO_BF16, SPEC_MASK_NONE), VERIFY_QUANTISERS, 10);
+    passes("int8_fp8_d128", only(SPEC_TARGET_SM_90A, SPEC_IO_FP16, SPEC_MASK_NONE), VERIFY_QUANTISERS | VERIFY_GATES,
+           60); // with its safe form
 }
 
 static void faults_are_found(void **state) {
@@ -474,32 +507,202 @@ static void faults_are_found(void **state) {
     fails("quantisers", DEVICE_FAULT, SPEC_MASK_NONE, VERIFY_QUANTISERS);
 }
 
-// One unit is lost, and the next ones are checked all the same.
-static void loses_one_unit(enum planted planted, const char *check) {
+/* -- Isolation ---- */
+
+// bf16 is the first unit, fp16 the second.
+static struct verify_choice two_units(void) {
     struct verify_choice choice = only(SPEC_TARGET_SM_90A, SPEC_IO_FP16, SPEC_MASK_NONE);
-    choice.io.count = 0; // two units
-    struct verify_report r = run("int8_fp8_d64", choice, VERIFY_QUANTISERS, planted);
+    choice.io.count = 0;
+    return choice;
+}
+
+// One unit is lost, and the next one is checked all the same.
+static void loses_one_unit(enum planted planted, const char *check, const char *note) {
+    const struct scenario scenario = {
+        .choice = two_units(), .parts = VERIFY_QUANTISERS, .planted = planted, .fork = true};
+    struct verify_report r = run("int8_fp8_d64", &scenario);
+    int of_second = 0;
+    for (int i = 0; i < r.count; i++) {
+        if (r.record[i].outcome == VERIFY_PASS) of_second += r.record[i].unit == 1;
+        if (r.record[i].outcome == VERIFY_PASS) continue;
+        assert_int_equal(r.record[i].unit, 0);
+        assert_string_equal(r.record[i].check, check);
+        assert_non_null(strstr(r.record[i].note, note));
+    }
     assert_int_equal(r.failed, 1);
-    assert_string_equal(r.record[0].check, check);
-    assert_int_equal(r.record[0].unit, 0);
-    assert_true(r.passed >= 10);
+    assert_true(of_second >= 10);
     verify_report_free(&r);
 }
 
 static void a_crash_costs_one_unit(void **state) {
     (void)state;
-    loses_one_unit(CRASH, "crash");
+    loses_one_unit(CRASH, "crash", "killed by signal 11");
 }
 
 static void a_hang_costs_one_unit(void **state) {
     (void)state;
-    loses_one_unit(HANG, "hang");
+    loses_one_unit(HANG, "hang", "no answer for 4 s at the start of quantisers");
+}
+
+static void a_broken_context_costs_one_unit(void **state) {
+    (void)state;
+    loses_one_unit(DEVICE_FAULT, "quantisers", "700");
+}
+
+// Else the tests beside it would prove nothing.
+static void children_of_a_process_that_called_the_driver_fail(void **state) {
+    (void)state;
+    const struct scenario scenario = {
+        .choice = two_units(), .parts = VERIFY_QUANTISERS, .fork = true, .parent_calls_driver = true};
+    struct verify_report r = run("int8_fp8_d64", &scenario);
+    assert_int_equal(r.passed, 0);
+    assert_int_equal(r.failed, 2);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(r.record[i].unit, i);
+        assert_string_equal(r.record[i].check, "open");
+        assert_non_null(strstr(r.record[i].note, "cuInit: CUDA_ERROR_FAKE (3,"));
+    }
+    verify_report_free(&r);
+}
+
+/* -- The whole command: probe, build with NVRTC, checks ---- */
+
+struct outcome {
+    int status;
+    bool called; /* the driver, by the command's own process */
+    json_t *records;
+};
+
+enum { CALLED = 64 }; /* in the exit status */
+
+static _Noreturn void be_command(const char *dir, const char *extra) {
+    char words[256], path[128], *argv[32] = {NULL};
+    int argc = 0;
+    snprintf(words, sizeof words,
+             "verify --spec int8_fp8_d64 --arch sm_90a --mask none --only quantisers --quick --json --timeout %d %s",
+             TIMEOUT_S, extra);
+    for (char *word = strtok(words, " "); word; word = strtok(NULL, " ")) argv[argc++] = word;
+    snprintf(path, sizeof path, "%s/out.json", dir);
+    setenv("SAGE_CACHE_DIR", dir, 1);
+    unsetenv("SAGE_NVRTC"); // so that its search asks for the driver's version
+    if (!freopen(path, "w", stdout)) _exit(CALLED - 1);
+    int status = cmd_verify(argc, argv);
+    fflush(stdout);
+    _exit(status | (fake.caller() ? CALLED : 0));
+}
+
+static void need_nvrtc(void) {
+    sage_context *context = fixture_context(NULL, NULL);
+    struct nvrtc_info info;
+    unsetenv("SAGE_NVRTC");
+    sage_status status = nvrtc_find(context, &info);
+    sage_context_destroy(context);
+    if (status != SAGE_OK) skip();
+}
+
+static struct outcome command(enum planted planted, const char *extra) {
+    struct kernels k;
+    char dir[64], path[128];
+    int status;
+    kernels_make(&k, "int8_fp8_d64", two_units());
+    struct model model = {&k.units, planted, 0}; // of the same entries as the command's
+    fixture_directory(dir);
+    fake_start(&model);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) be_command(dir, extra);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    fake.set_launch_hook(NULL, NULL);
+    snprintf(path, sizeof path, "%s/out.json", dir);
+    assert_true(WIFEXITED(status));
+    struct outcome out = {WEXITSTATUS(status) & ~CALLED, WEXITSTATUS(status) & CALLED, json_load_file(path, 0, NULL)};
+    assert_non_null(out.records);
+    fixture_remove_tree(dir);
+    kernels_free(&k);
+    return out;
+}
+
+static int count_records(const struct outcome *o, const char *io, const char *outcome, const char *check) {
+    size_t i;
+    json_t *record;
+    int count = 0;
+    json_array_foreach(o->records, i, record) {
+        const char *text = json_string_value(json_object_get(record, "check"));
+        count += strcmp(json_string_value(json_object_get(record, "io")), io) == 0 &&
+                 strcmp(json_string_value(json_object_get(record, "outcome")), outcome) == 0 &&
+                 (!check || strcmp(text, check) == 0);
+    }
+    return count;
+}
+
+static void the_command_leaves_the_driver_to_its_children(void **state) {
+    (void)state;
+    need_nvrtc();
+    struct outcome o = command(NOTHING, "");
+    assert_int_equal(o.status, CMD_DONE);
+    assert_false(o.called);
+    assert_true(count_records(&o, "bf16", "PASS", NULL) >= 10 && count_records(&o, "fp16", "PASS", NULL) >= 10);
+    json_decref(o.records);
+    o = command(NOTHING, "--no-fork");
+    assert_int_equal(o.status, CMD_DONE);
+    assert_true(o.called);
+    json_decref(o.records);
+}
+
+static void command_loses_one_unit(enum planted planted, const char *check) {
+    need_nvrtc();
+    struct outcome o = command(planted, "");
+    assert_int_equal(o.status, CMD_FAILED);
+    assert_false(o.called);
+    assert_int_equal(count_records(&o, "bf16", "FAIL", NULL), 1);
+    assert_int_equal(count_records(&o, "bf16", "FAIL", check), 1);
+    assert_int_equal(count_records(&o, "fp16", "FAIL", NULL), 0);
+    assert_true(count_records(&o, "fp16", "PASS", NULL) >= 10);
+    json_decref(o.records);
+}
+
+static void the_command_survives_a_crash(void **state) {
+    (void)state;
+    command_loses_one_unit(CRASH, "crash");
+}
+
+static void the_command_survives_a_hang(void **state) {
+    (void)state;
+    command_loses_one_unit(HANG, "hang");
+}
+
+/* -- Names ---- */
+
+static void safe_units_keep_the_name_of_their_spec(void **state) {
+    (void)state;
+    struct kernels k;
+    struct verify_choice choice = only(SPEC_TARGET_SM_90A, SPEC_IO_FP16, SPEC_MASK_NONE);
+    kernels_make(&k, "int8_fp8_d128", choice);
+    const struct verify_unit *plain = &k.units.unit[0], *safe = &k.units.unit[1];
+    char text[2][96];
+    assert_int_equal(k.units.count, 2);
+    assert_string_equal(plain->spec.name, "int8_fp8_d128");
+    assert_string_equal(safe->spec.name, "int8_fp8_d128");
+    assert_false(plain->spec.safe);
+    assert_true(safe->spec.safe && safe->safe_form);
+    for (int role = 0; role < SAGE_ROLE_COUNT; role++)
+        assert_true(!plain->job[role] || plain->job[role] != safe->job[role]);
+    assert_string_equal(verify_unit_text(plain, text[0]), "int8_fp8_d128      sm_90a  fp16 none       ");
+    assert_string_equal(verify_unit_text(safe, text[1]), "int8_fp8_d128      sm_90a  fp16 none   safe");
+    kernels_free(&k);
 }
 
 int main(void) {
     fake = fake_cuda_open(FAKE_CUDA_PATH);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sound_kernels_pass), cmocka_unit_test(faults_are_found),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sound_kernels_pass),
+                                       cmocka_unit_test(faults_are_found),
                                        cmocka_unit_test(a_crash_costs_one_unit),
-                                       cmocka_unit_test(a_hang_costs_one_unit)};
+                                       cmocka_unit_test(a_hang_costs_one_unit),
+                                       cmocka_unit_test(a_broken_context_costs_one_unit),
+                                       cmocka_unit_test(children_of_a_process_that_called_the_driver_fail),
+                                       cmocka_unit_test(the_command_leaves_the_driver_to_its_children),
+                                       cmocka_unit_test(the_command_survives_a_crash),
+                                       cmocka_unit_test(the_command_survives_a_hang),
+                                       cmocka_unit_test(safe_units_keep_the_name_of_their_spec)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

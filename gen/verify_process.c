@@ -1,0 +1,74 @@
+// verify_process: see verify_process.h. fork, pipe, poll, waitpid; knows nothing of kernels.
+// SPDX-License-Identifier: Apache-2.0
+#include "verify_process.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static _Noreturn void be_child(pid_t parent, process_work *work, void *user, int fd) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); // or a hung kernel would keep the GPU after its user is gone
+    if (getppid() != parent) _exit(1);
+    _exit(work(user, fd));
+}
+
+bool process_start(struct process *out, process_work *work, void *user, char *why, size_t why_bytes) {
+    const pid_t parent = getpid();
+    int fd[2];
+    if (pipe(fd) != 0) {
+        snprintf(why, why_bytes, "no pipe: %s", strerror(errno));
+        return false;
+    }
+    fflush(NULL); // or the child would print it again
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(fd[0]);
+        be_child(parent, work, user, fd[1]);
+    }
+    const int error = errno;
+    close(fd[1]);
+    *out = (struct process){pid, fd[0]};
+    if (pid > 0) return true;
+    close(fd[0]);
+    snprintf(why, why_bytes, "no process: %s", strerror(error));
+    return false;
+}
+
+bool process_write(int fd, const void *data, size_t bytes) {
+    for (const char *p = data; bytes > 0;) {
+        ssize_t n = write(fd, p, bytes);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        p += n;
+        bytes -= (size_t)n;
+    }
+    return true;
+}
+
+enum process_answer process_read(const struct process *process, void *data, size_t bytes, int timeout_s) {
+    for (char *p = data; bytes > 0;) {
+        struct pollfd poll_fd = {.fd = process->fd, .events = POLLIN};
+        int ready = poll(&poll_fd, 1, timeout_s * 1000);
+        if (ready < 0 && errno == EINTR) continue;
+        if (ready <= 0) return PROCESS_SILENT;
+        ssize_t n = read(process->fd, p, bytes);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return PROCESS_END;
+        p += n;
+        bytes -= (size_t)n;
+    }
+    return PROCESS_ANSWER;
+}
+
+int process_end(struct process *process, bool kill_it) {
+    int status = 0;
+    if (kill_it) kill(process->pid, SIGKILL);
+    close(process->fd);
+    while (waitpid(process->pid, &status, 0) < 0 && errno == EINTR) continue;
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}

@@ -1,0 +1,32 @@
+// verify_process: a child process that does one piece of work and reports through a pipe. A process that called the
+// driver cannot hand it on: after fork, cuInit fails in the child with CUDA_ERROR_NOT_INITIALIZED. So `sagegen verify`
+// calls it in such children alone, and so does NVRTC's search, which asks for the driver's version.
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SAGE_GEN_VERIFY_PROCESS_H
+#define SAGE_GEN_VERIFY_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct process {
+    pid_t pid;
+    int fd; /* the end that this process reads */
+};
+
+// Runs in the child, which reports through fd; returns the child's exit status.
+typedef int process_work(void *user, int fd);
+
+// false: no process could be started; why has the reason. The child dies with the thread that started it.
+bool process_start(struct process *out, process_work *work, void *user, char *why, size_t why_bytes);
+// In the child: all bytes, or false where nobody reads any more.
+bool process_write(int fd, const void *data, size_t bytes);
+
+enum process_answer { PROCESS_ANSWER, PROCESS_END, PROCESS_SILENT };
+// Reads all bytes. END: the child closed the pipe before; SILENT: for timeout_s seconds nothing came.
+enum process_answer process_read(const struct process *process, void *data, size_t bytes, int timeout_s);
+
+// Waits for the child's end, which kill_it brings about. Returns its exit status, or minus the signal that ended it.
+int process_end(struct process *process, bool kill_it);
+
+#endif
