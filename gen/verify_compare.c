@@ -4,7 +4,6 @@
 #include "reference/attend.h"
 #include "reference/formats.h"
 #include "reference/metrics.h"
-#include "shipped.h"
 #include "verify_data.h"
 #include "verify_model.h"
 #include <math.h>
@@ -73,7 +72,6 @@ struct head_operands {
     const struct attention_sample *sample;
     size_t count, head, keys;
     double sm_scale;
-    int score_bits; /* of the rule */
     float *q, *k, *v, *delta;
     int32_t *key_index;
     size_t *row, *visible;
@@ -156,8 +154,7 @@ static void add_means(const struct head_operands *h, double *o, double *lse) {
 }
 
 static bool head_quantised(struct head_operands *h, double *o, double *lse, char *why, size_t why_bytes) {
-    struct attend_rule rule = rule_of(h->s->unit);
-    rule.score_bits = h->score_bits;
+    const struct attend_rule rule = rule_of(h->s->unit);
     operands_fill(h);
     const struct attend_operands in = {.q = h->q,
                                        .k = h->k,
@@ -176,9 +173,8 @@ static bool head_quantised(struct head_operands *h, double *o, double *lse, char
     return ok;
 }
 
-// score_bits: mantissa bits of the scores, 0: float64.
-static bool rows_quantised(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,
-                           const char *check, int score_bits, struct verify_rows *rows) {
+bool verify_rows_quantised(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,
+                           const char *check, struct verify_rows *rows) {
     char why[192] = "", shape[64];
     for (size_t first = 0, last; first < rows->count; first = last) {
         for (last = first + 1; last < rows->count && rows->sample[last].head == rows->sample[first].head;) last++;
@@ -189,19 +185,13 @@ static bool rows_quantised(struct verify_session *s, const struct verify_call *c
                                   .sample = rows->sample + first,
                                   .count = last - first,
                                   .head = (size_t)rows->sample[first].head,
-                                  .sm_scale = attention_sm_scale(p),
-                                  .score_bits = score_bits};
+                                  .sm_scale = attention_sm_scale(p)};
         if (head_quantised(&h, rows->o + first * (size_t)rows->dim_v, rows->lse + first, why, sizeof why)) continue;
         verify_shape_text(call, shape);
         verify_fail(s, check, shape, "reference: %s", why);
         return false;
     }
     return true;
-}
-
-bool verify_rows_quantised(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,
-                           const char *check, struct verify_rows *rows) {
-    return rows_quantised(s, call, p, check, 0, rows);
 }
 
 /* -- Errors ---- */
@@ -223,8 +213,8 @@ double verify_gate2_bound(const struct verify_unit *unit) {
     return unit->spec.p_format == SPEC_FORMAT_FP16 ? 1e-3 : 2e-3;
 }
 
-// Root mean square of the difference of LSE, as O's error is over all rows; infinity where one is infinite and the
-// other is not.
+// Root mean square of the difference of LSE, since O's error is over all rows too: where P is coarse, one score next to a
+// rounding boundary may move a single row by a step of its format. Infinity where one is infinite and the other is not.
 static double lse_error(const struct verify_rows *got, const struct verify_rows *reference) {
     double sum = 0;
     for (size_t i = 0; i < got->count; i++) {
@@ -234,18 +224,6 @@ static double lse_error(const struct verify_rows *got, const struct verify_rows 
         sum += error * error;
     }
     return got->count ? sqrt(sum / (double)got->count) : 0;
-}
-
-// LSE against the unit's own algorithm. 2e-3, and what kernel and model cannot share:
-// - a score next to a rounding boundary of P falls on either side. In the worst row half of the sum moves by one step of
-//   the format, 1/16 (e4m3) or 1/3 (e2m1); one such row among those sampled is no error.
-// - the fp8 tensor core drops what lies 13 bits below the largest of 32 products: half of 32 * 2^-13 of a row sum that
-//   it makes. O loses as much above its fraction line, so that O and parts joined by LSE stay right.
-static double lse_bound(const struct verify_unit *unit, size_t rows) {
-    const enum spec_format p = unit->spec.p_format;
-    const bool fp8 = p == SPEC_FORMAT_FP8_E4M3, summed = strcmp(unit->plan.row_sum, "quantised") == 0;
-    const double step = p == SPEC_FORMAT_FP16 ? 0 : fp8 ? 1.0 / 16 : 1.0 / 3;
-    return 2e-3 + (fp8 && summed ? 32.0 / 8192 / 2 : 0) + log1p(step / 2) / sqrt(rows > 0 ? (double)rows : 1);
 }
 
 // Elements of O that are not +-0, and LSEs that are not -inf, in rows that see no key.
@@ -284,46 +262,20 @@ static void locate(const struct verify_rows *got, const struct verify_rows *refe
              got->o[at], reference->o[at]);
 }
 
-// What fp32 scores alone do to the unit's own algorithm: 21 bits, since a score is a sum of a few rounded or truncated
-// parts. Where scores are large, as without Q smoothing, that moves codes of a coarse P.
-static double score_noise(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,
-                          const char *check, const struct verify_rows *own) {
-    struct verify_rows rounded = verify_rows_make(own->sample, own->count, own->dim_v);
-    double noise = rows_quantised(s, call, p, check, 21, &rounded) ? verify_error(&rounded, own) : 0;
-    verify_rows_free(&rounded);
-    return noise;
-}
-
-// Shipped specs meet the gate as it stands. Others, which may combine fields so that scores get large and P coarse, may
-// also be as wrong as their algorithm is with fp32 scores.
-static void check_gate2(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,
-                        const char *check, const char *shape, const struct verify_rows *got,
-                        const struct verify_rows *own) {
-    char note[192] = "";
-    double error = gate2_error(got, own, verify_io_format(s)), bound = verify_gate2_bound(s->unit);
-    if (got->count > 0 && !(error <= bound)) {
-        locate(got, own, note);
-        if (s->unit->spec.p_format != SPEC_FORMAT_FP16 && !shipped_find(s->unit->spec.name)) {
-            double noise = score_noise(s, call, p, check, own);
-            bound = fmax(bound, noise);
-            snprintf(note + strlen(note), sizeof note - strlen(note), "; fp32 scores alone %.3g", noise);
-        }
-    }
-    verify_check(s, check, shape, error, bound, note);
-}
-
 void verify_gate2(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,
                   const struct attention_sample *sample, size_t count, const char *suffix) {
-    char check[2][32], shape[64];
+    char check[2][32], shape[64], note[160] = "";
     struct verify_rows got = verify_rows_make(sample, count, p->dim_v), own = verify_rows_make(sample, count, p->dim_v);
     snprintf(check[0], sizeof check[0], "gate2%s", suffix);
     snprintf(check[1], sizeof check[1], "lse%s", suffix);
     verify_shape_text(call, shape);
     verify_rows_gather(&got, call);
     if (verify_rows_quantised(s, call, p, check[0], &own)) {
+        double error = gate2_error(&got, &own, verify_io_format(s)), bound = verify_gate2_bound(s->unit);
         double lse = lse_error(&got, &own);
-        check_gate2(s, call, p, check[0], shape, &got, &own);
-        verify_check(s, check[1], shape, lse, lse_bound(s->unit, count), "rms");
+        if (count > 0 && !(error <= bound)) locate(&got, &own, note);
+        verify_check(s, check[0], shape, error, bound, note);
+        verify_check(s, check[1], shape, lse, 2e-3, "rms");
         int masked = masked_errors(&got, p);
         if (masked) verify_fail(s, "masked rows", shape, "%d values are not 0 (O) or -inf (LSE)", masked);
     }

@@ -149,7 +149,7 @@ static const struct ragged {
     {{1, 8, 2, 63, 17}, LAYOUT_BHND, false},    {{2, 2, 2, 64, 64}, LAYOUT_FUSED, true},
     {{1, 4, 1, 65, 129}, LAYOUT_ODD, true},     {{2, 2, 1, 129, 65}, LAYOUT_BNHD, true},
     {{1, 2, 2, 127, 200}, LAYOUT_FUSED, false}, {{1, 4, 2, 200, 127}, LAYOUT_BHND, false},
-    {{1, 2, 1, 1000, 1}, LAYOUT_ODD, false},    {{3, 2, 2, 1, 1000}, LAYOUT_BNHD, true},
+    {{1, 2, 1, 1000, 1}, LAYOUT_ODD, false},    {{3, 8, 8, 1, 1000}, LAYOUT_BNHD, true},
     {{1, 4, 4, 200, 1000}, LAYOUT_BHND, false}, {{1, 8, 1, 1000, 200}, LAYOUT_FUSED, true},
     {{2, 2, 2, 129, 129}, LAYOUT_ODD, false},   {{2, 4, 2, 64, 0}, LAYOUT_BNHD, true},
     {{1, 2, 2, 0, 64}, LAYOUT_BHND, true},      {{1, 4, 2, 1000, 1000}, LAYOUT_FUSED, false},
@@ -162,7 +162,7 @@ static void run_ragged(struct verify_session *s) {
         const struct gate_case c = {.kind = (enum random_kind)(i % 3),
                                     .shape = ragged[i].shape,
                                     .layout = ragged[i].layout,
-                                    .sample_heads = 3,
+                                    .sample_heads = 24,
                                     .sample_rows = 64,
                                     .ragged = true,
                                     .index = 100 + i};

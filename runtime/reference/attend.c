@@ -52,7 +52,7 @@ static void round_log_code(double one, double *p, int n) {
 
 static void round_p(const struct attend_rule *rule, double *p, int n) {
     static const struct block_rule nvfp4 = {.block = NVFP4_BLOCK, .divisor_count = 1, .divisors = {6}},
-                                   mxfp4 = {.block = MXFP4_BLOCK};
+                                   mxfp4 = {.block = MXFP4_BLOCK, .log2_margin = 0x1p-12};
     double one = p_one(rule);
     int block = p_block[rule->p];
     if (rule->p == P_F16) round_elements(FORMAT_F16, one, p, n);
@@ -98,18 +98,10 @@ static bool is_visible(const struct attend_operands *in, size_t row, size_t posi
     return !in->visible || key < in->visible[row];
 }
 
-static double round_to_bits(double x, int bits) {
-    int exponent;
-    if (bits == 0 || x == 0) return x;
-    frexp(x, &exponent);
-    return ldexp(rint(ldexp(x, bits - exponent)), exponent - bits);
-}
-
-static double score(const struct strip *s, size_t row, size_t position, double dot) {
-    const struct attend_operands *in = s->in;
+static double score(const struct attend_operands *in, size_t row, size_t position, double dot) {
     if (!is_visible(in, row, position)) return -INFINITY;
     if (in->delta_s) dot += (double)in->delta_s[row * in->keys + position];
-    return round_to_bits(dot * in->score_scale, s->rule->score_bits);
+    return dot * in->score_scale;
 }
 
 static void strip_scores(const struct strip *s, size_t start, int n) {
@@ -122,7 +114,7 @@ static void strip_scores(const struct strip *s, size_t start, int n) {
         for (int u = 0; u < KEYS && j + u < n; u++)
             for (int r = 0; r < s->rows; r++)
                 s->p[r * s->rule->tile_k + j + u] =
-                    score(s, s->first + (size_t)r, start + (size_t)(j + u), scores[u][r]);
+                    score(in, s->first + (size_t)r, start + (size_t)(j + u), scores[u][r]);
     }
 }
 
@@ -235,8 +227,6 @@ bool attend_quantised(const struct attend_operands *in, const struct attend_rule
     if (rule->tile_k < 1 || rule->tile_k > 1 << 16 || rule->tile_k % p_block[rule->p])
         return tensor_fail(why, why_bytes, "tile_k = %d must be a positive multiple of %d", rule->tile_k,
                            p_block[rule->p]);
-    if (rule->score_bits < 0 || rule->score_bits > 52)
-        return tensor_fail(why, why_bytes, "score_bits = %d is outside 0...52", rule->score_bits);
     if (rule->lazy_log2 < 0 || rule->lazy_log2 > 15)
         return tensor_fail(why, why_bytes, "lazy_log2 = %d is outside 0...15", rule->lazy_log2);
     struct job job = {.in = in, .rule = rule, .o = o, .lse = lse};

@@ -16,7 +16,8 @@
 //   NVFP4_DIRECT  one level: ue4m3 scales per 16 keys of P itself
 //   NVFP4_LOG     as NVFP4, with the e2m1 codes taken from the exponent: z = 2 log2(p / scale) + 2,
 //                 code = floor(z + 0.45), and 1 for -2 <= z < 1.55
-//   MXFP4         ue8m0 scales per 32 keys
+//   MXFP4         ue8m0 scales per 32 keys; a largest P within 2^-12 (log2) below a power of two counts as that power,
+//                 so that p = 1 never loses a binade to rounding
 #define P_FORMATS(X)            X(EXACT, 1) X(F16, 1) X(E4M3, 1) X(NVFP4, 16) X(NVFP4_DIRECT, 16) X(NVFP4_LOG, 16) X(MXFP4, 32)
 #define P_SYMBOL(symbol, block) P_##symbol,
 enum p_format { P_FORMATS(P_SYMBOL) P_FORMAT_COUNT };
@@ -25,7 +26,6 @@ struct attend_rule {
     enum p_format p;
     int tile_k;    /* keys; a multiple of P's block */
     int lazy_log2; /* t: each row keeps its maximum until a tile exceeds it by more than t; log2 units, 0 = exact */
-    int score_bits; /* scores, in log2 units, are rounded to this many mantissa bits; 0: float64 */
     bool quantised_sum; /* divide by the sum of the rounded P */
     bool descending;    /* tiles from the last to the first */
 };

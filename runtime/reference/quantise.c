@@ -110,10 +110,12 @@ float quantise_e2m1(float x) {
 }
 
 static float block_scale(const struct block_rule *rule, float amax, int candidate) {
-    float s = rule->block == MXFP4_BLOCK
-                  ? (float)format_ue8m0_decode(format_ue8m0_encode((double)amax / 4, false))
-                  : (float)format_round(FORMAT_UE4M3, (double)(amax / rule->divisors[candidate]));
-    return s > 0 ? s : 1;
+    if (rule->block == MXFP4_BLOCK) {
+        double most = (double)amax * exp2(rule->log2_margin);
+        return (float)format_ue8m0_decode(format_ue8m0_encode(most / 4, false));
+    }
+    float s = (float)format_round(FORMAT_UE4M3, (double)(amax / rule->divisors[candidate]));
+    return s > 0 ? s : 0x1p-9f; // the least ue4m3: a scale is never 0
 }
 
 // Writes the block rounded with scale s; returns its squared error.

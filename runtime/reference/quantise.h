@@ -33,6 +33,7 @@ struct block_rule {
     int block;         /* elements: NVFP4_BLOCK or MXFP4_BLOCK; says the format too */
     int divisor_count; /* nvfp4: scales amax / divisor are tried; least squared error wins, the first of equals */
     float divisors[DIVISOR_LIMIT]; /* 6 = the block's maximum maps to the largest code */
+    double log2_margin;            /* mxfp4: added to log2 of the block's maximum before it is rounded down */
     bool second_level;             /* nvfp4: one more scale for the head, amax / (448 * 6) */
 };
 

@@ -288,31 +288,6 @@ static void test_order_and_lazy(void **state) {
     fixture_free(&f);
 }
 
-// Rounded scores move the result by about the size of their rounding: 2^-bits of the largest.
-static void test_score_bits(void **state) {
-    (void)state;
-    struct fixture f;
-    char why[WHY];
-    fixture_init(&f, RANDOM_NORMAL, (struct random_shape){1, 1, 16, 200, 32, 32}, false, 16, 5);
-    fixture_exact(&f);
-    struct attend_operands in = whole_head(&f);
-    struct attend_rule rule = {.p = P_EXACT, .tile_k = 64};
-    static const struct {
-        int bits;
-        double low, high;
-    } rows[] = {{52, 0, 1e-13}, {24, 1e-9, 1e-6}, {8, 1e-4, 1e-2}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        rule.score_bits = rows[i].bits;
-        ASK(attend_quantised(&in, &rule, THREADS, f.o, NULL, why, sizeof why));
-        double e = metrics_compare(f.o, f.reference, f.count * 32).rel_l2;
-        if (!(e >= rows[i].low && e < rows[i].high)) fail_msg("%d bits: error %g", rows[i].bits, e);
-    }
-    rule.score_bits = 53;
-    assert_false(attend_quantised(&in, &rule, THREADS, f.o, NULL, why, sizeof why));
-    assert_non_null(strstr(why, "score_bits"));
-    fixture_free(&f);
-}
-
 // Permuted and padded keys with key_index give what the keys in order give; delta_s is added to the scores.
 static void test_key_index_and_delta(void **state) {
     (void)state;
@@ -578,7 +553,6 @@ int main(void) {
         cmocka_unit_test(test_causal_ignores_later_keys),
         cmocka_unit_test(test_bad_arguments),
         cmocka_unit_test(test_order_and_lazy),
-        cmocka_unit_test(test_score_bits),
         cmocka_unit_test(test_key_index_and_delta),
         cmocka_unit_test(test_p_formats),
         cmocka_unit_test(test_scale_groups),
