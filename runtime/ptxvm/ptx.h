@@ -161,8 +161,10 @@ struct ptx_function {
     bool is_defined; /* has a body; else a declaration */
     struct ptx_parameter *parameter;
     unsigned parameters;
-    size_t parameter_bytes;
-    struct ptx_register *reg;
+    unsigned returns;         /* of .func: parameter[0 .. returns) are its results; then come its arguments */
+    size_t parameter_bytes;   /* addresses of PTX_PARAM symbols: parameters first, */
+    size_t param_space_bytes; /* then the .param variables of the body, up to here */
+    struct ptx_register *reg; /* those that are used */
     unsigned regs;
     struct ptx_operand *operand;
     unsigned operands;
@@ -182,6 +184,7 @@ struct ptx_function {
         uint32_t slot;
         enum ptx_operand_kind kind; /* IMMEDIATE, SYMBOL, SPECIAL */
         bool wide;                  /* 64-bit lanes, else 32-bit */
+        enum ptx_type type;         /* IMMEDIATE: of the literal; SPECIAL: of the register */
         bool is_mask;               /* a predicate: one uint32_t, all ones where the value is not 0, else 0 */
         uint8_t special;
         uint16_t space; /* SYMBOL */
