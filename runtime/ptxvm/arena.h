@@ -13,7 +13,7 @@ void arena_free(struct arena *arena);           // NULL is allowed
 // Zeroed, 16-byte aligned. NULL: out of memory, or over the limit. bytes 0 gives a valid pointer.
 void *arena_alloc(struct arena *arena, size_t bytes);
 // An array of `capacity` elements of which `count` are used, with room for one more: itself, or a copy of twice the
-// size (the old one stays in the arena: a grown array costs at most twice its size). NULL: as above, nothing changed.
+// size (the old one is gone). Start with capacity 0. NULL: as above, nothing changed.
 void *arena_grow(struct arena *arena, void *array, size_t count, size_t *capacity, size_t element_bytes);
 
 #endif
