@@ -15,7 +15,8 @@ typedef int32_t vector_int __attribute__((vector_size(16)));
 typedef uint32_t vector_unsigned __attribute__((vector_size(16)));
 typedef int16_t vector_short __attribute__((vector_size(16)));
 
-/* -- Models ---------------------------------------------------------------------------------------------------------- */
+/* -- Models ----------------------------------------------------------------------------------------------------------
+ */
 
 #define ACCUMULATE_ROW(klass, sm, chunk, bits, mantissa) {ACCUMULATE_##klass, sm, chunk, bits, mantissa},
 static const struct accumulate_model models[] = {ACCUMULATE_MODELS(ACCUMULATE_ROW)};
@@ -27,7 +28,8 @@ const struct accumulate_model *accumulate_model(enum accumulate_class klass, int
     return best;
 }
 
-/* -- Powers of two and rounding -------------------------------------------------------------------------------------- */
+/* -- Powers of two and rounding --------------------------------------------------------------------------------------
+ */
 
 enum { LEAST_EXPONENT = -126 }; /* of an alignment */
 
@@ -67,7 +69,8 @@ static float round_f16(double value) {
     return f16_to_float(float_to_f16((float)bits_double(odd)));
 }
 
-/* -- One row by eight columns ---------------------------------------------------------------------------------------- */
+/* -- One row by eight columns ----------------------------------------------------------------------------------------
+ */
 
 static vector_short larger(vector_short a, vector_short b) {
 #if defined(__SSE2__)
@@ -102,8 +105,8 @@ static void add_products(const float *a, const float (*b)[8], unsigned k, const 
     vector_float scale_low = load_float(scale), scale_high = load_float(scale + 4);
     vector_unsigned low = {0}, high = {0};
     for (unsigned e = 0; e < k; e++) {
-        low += (vector_unsigned)__builtin_convertvector(load_float(b[e]) * a[e] * scale_low, vector_int);
-        high += (vector_unsigned)__builtin_convertvector(load_float(b[e] + 4) * a[e] * scale_high, vector_int);
+        low += (vector_unsigned) __builtin_convertvector(load_float(b[e]) * a[e] * scale_low, vector_int);
+        high += (vector_unsigned) __builtin_convertvector(load_float(b[e] + 4) * a[e] * scale_high, vector_int);
     }
     for (unsigned column = 0; column < 4; column++) {
         total[column] += (double)(int32_t)low[column];
@@ -112,21 +115,21 @@ static void add_products(const float *a, const float (*b)[8], unsigned k, const 
 }
 
 // The same for bf16 and tf32, whose products may leave float's range: 4 columns in double.
-static void add_products_wide(const float *a, const float (*b)[8], unsigned k, const double scale[8],
-                              double total[8]) {
+static void add_products_wide(const float *a, const float (*b)[8], unsigned k, const double scale[8], double total[8]) {
     for (unsigned half = 0; half < 8; half += 4) {
         vector_double factor;
         memcpy(&factor, scale + half, sizeof factor);
         vector_unsigned sum = {0};
         for (unsigned e = 0; e < k; e++) {
             vector_double product = __builtin_convertvector(load_float(b[e] + half), vector_double) * (double)a[e];
-            sum += (vector_unsigned)__builtin_convertvector(product * factor, vector_int);
+            sum += (vector_unsigned) __builtin_convertvector(product * factor, vector_int);
         }
         for (unsigned column = 0; column < 4; column++) total[half + column] += (double)(int32_t)sum[column];
     }
 }
 
-/* -- Float products -------------------------------------------------------------------------------------------------- */
+/* -- Float products --------------------------------------------------------------------------------------------------
+ */
 
 // Eight columns of a row while a chunk is summed. Loops over them are branch-free, so that compilers vectorise.
 struct chunk {
@@ -159,9 +162,8 @@ static void place_addends(const struct accumulate_float *p, const float c[8], st
     }
 }
 
-static void sum_chunk(const struct accumulate_float *p, unsigned row, unsigned first, unsigned k,
-                      struct chunk *chunk) {
-    const float (*b)[8] = &p->b->value[first], *a = &p->a->value[row][first];
+static void sum_chunk(const struct accumulate_float *p, unsigned row, unsigned first, unsigned k, struct chunk *chunk) {
+    const float(*b)[8] = &p->b->value[first], *a = &p->a->value[row][first];
     float scale[8];
     for (unsigned column = 0; column < 8; column++)
         scale[column] = scale_float(p->model->bits - chunk->aligned[column] + chunk->scale[column]);
@@ -214,7 +216,9 @@ static bool special_sum(const struct accumulate_float *p, unsigned row, unsigned
     return true;
 }
 
-static bool is_special(float value) { return (float_bits(value) & 0x7f800000u) == 0x7f800000u; }
+static bool is_special(float value) {
+    return (float_bits(value) & 0x7f800000u) == 0x7f800000u;
+}
 
 // Columns of a row with a NaN or an infinity on either side: result[column] and its bit.
 static unsigned special_columns(const struct accumulate_float *p, unsigned row, const float c[8], float result[8]) {
@@ -234,13 +238,15 @@ void accumulate_float(const struct accumulate_float *p, float c[][8]) {
         unsigned special = special_columns(p, row, c[row], result);
         for (unsigned column = 0; column < 8; column++)
             if (special >> column & 1u) c[row][column] = 0.0f;
-        for (unsigned k = 0; k < p->k; k += chunk) add_chunk(p, row, k, p->k - k < chunk ? p->k - k : chunk, is_wide, c[row]);
+        for (unsigned k = 0; k < p->k; k += chunk)
+            add_chunk(p, row, k, p->k - k < chunk ? p->k - k : chunk, is_wide, c[row]);
         for (unsigned column = 0; column < 8; column++)
             if (special >> column & 1u) c[row][column] = result[column];
     }
 }
 
-/* -- Integers -------------------------------------------------------------------------------------------------------- */
+/* -- Integers --------------------------------------------------------------------------------------------------------
+ */
 
 // A sum of products below 2^24 is exact in float: 64 * 2^8, or 32 * 255 * 255.
 void accumulate_integer(const struct tile_rows *a, const struct tile_columns *b, unsigned rows, unsigned k,
@@ -259,7 +265,8 @@ void accumulate_integer(const struct tile_rows *a, const struct tile_columns *b,
     }
 }
 
-/* -- Block-scaled 4-bit products ------------------------------------------------------------------------------------- */
+/* -- Block-scaled 4-bit products -------------------------------------------------------------------------------------
+ */
 
 // A scale as significand and exponent; a zero has the lowest exponent, subnormals of ue4m3 exponent -6.
 static double scale_significand(float scale, int lowest, int *exponent) {

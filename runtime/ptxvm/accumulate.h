@@ -10,21 +10,21 @@
 // among them (of a product: the sum of its factors' exponents, 2^e <= |product| < 2^(e+2); never below 2^-126), cut off
 // toward zero `bits` binary places below it, and summed exactly. The sum is normalised and rounded once: to f32 toward
 // zero, to `mantissa` bits (23: all of f32's; Hopper and Ada keep 13 of them for 8-bit products), or to f16 to nearest
-// even; the next chunk adds to that. Block-scaled 4-bit products are first summed exactly in groups of 16, multiplied by
-// the scales' significands, and aligned by the scales' exponents. NaN results are 0x7fffffff (f16: 0x7fff); infinities
-// and NaN follow IEEE 754; an overflow is an infinity. Subnormals are kept.
+// even; the next chunk adds to that. Block-scaled 4-bit products are first summed exactly in groups of 16, multiplied
+// by the scales' significands, and aligned by the scales' exponents. NaN results are 0x7fffffff (f16: 0x7fff);
+// infinities and NaN follow IEEE 754; an overflow is an infinity. Subnormals are kept.
 //
 // Sources: M. Fasi et al., "Numerical behavior of NVIDIA tensor cores" (2021); X. Li et al., "FTTN" (2024); P. Xie et
 // al., "FPRev" (2025) and "MMA-Sim" (arXiv 2511.10909), which agrees bit for bit with these GPUs in random tests.
 
 // X(class, lowest sm, chunk, bits, mantissa): the row with the largest sm that is not above the machine's counts.
 #define ACCUMULATE_MODELS(X)                                                                                           \
-    X(HALF, 80, 8, 24, 23)       /* f16, bf16 */                                                                       \
+    X(HALF, 80, 8, 24, 23) /* f16, bf16 */                                                                             \
     X(HALF, 90, 16, 25, 23)                                                                                            \
     X(TF32, 80, 4, 24, 23)                                                                                             \
     X(TF32, 90, 8, 25, 23)                                                                                             \
-    X(FP8, 89, 16, 13, 13)       /* mma.sync, also 6 and 4 bits in 8-bit containers */                                 \
-    X(FP8, 90, 16, 25, 23)       /* Hopper computes mma.sync of 8-bit floats in f16 */                                 \
+    X(FP8, 89, 16, 13, 13) /* mma.sync, also 6 and 4 bits in 8-bit containers */                                       \
+    X(FP8, 90, 16, 25, 23) /* Hopper computes mma.sync of 8-bit floats in f16 */                                       \
     X(FP8, 100, 32, 25, 23)                                                                                            \
     X(WGMMA_FP8, 90, 32, 13, 13)                                                                                       \
     X(SCALED_FP8, 100, 32, 25, 23) /* kind::mxf8f6f4 */                                                                \
@@ -66,8 +66,8 @@ void accumulate_float(const struct accumulate_float *p, float c[][8]);
 void accumulate_integer(const struct tile_rows *a, const struct tile_columns *b, unsigned rows, unsigned k,
                         bool saturate, int32_t c[][8]);
 
-// 4-bit products with scales per 16 elements of k: scale_a[row][k / 16], scale_b[column][k / 16]. lowest: exponent of the
-// scale type's subnormals.
+// 4-bit products with scales per 16 elements of k: scale_a[row][k / 16], scale_b[column][k / 16]. lowest: exponent of
+// the scale type's subnormals.
 void accumulate_scaled(const struct accumulate_model *model, const struct tile_rows *a, const struct tile_columns *b,
                        int lowest, float scale_a[16][4], float scale_b[8][4], float c[][8]);
 

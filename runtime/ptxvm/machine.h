@@ -51,6 +51,7 @@ struct ptxvm_module {
     unsigned kernels;
     uint64_t global_base, const_base; /* device addresses of the two images */
     void *arena;
+    struct wgmma_registers *wgmma_registers; /* wgmma_state.c: of the functions with wgmma, in the arena; NULL at first */
 };
 
 /* -- Execution state ----------------------------------------------------------------------------------------------- */

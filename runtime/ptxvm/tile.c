@@ -3,7 +3,8 @@
 
 #include "formats.h"
 
-/* -- Values ---------------------------------------------------------------------------------------------------------- */
+/* -- Values ----------------------------------------------------------------------------------------------------------
+ */
 
 static void decode_half(bool is_bf16, unsigned k, const uint32_t *raw, float *value) {
     for (unsigned word = 0; word < k / 2; word++) {
@@ -38,12 +39,24 @@ static void decode_integers(enum ptx_type type, unsigned k, const uint32_t *raw,
 
 void tile_decode(enum ptx_type type, unsigned container, unsigned k, const uint32_t *raw, float *value) {
     switch (type) {
-    case PTX_F16: decode_half(false, k, raw, value); break;
-    case PTX_BF16: decode_half(true, k, raw, value); break;
-    case PTX_E4M3: decode_bytes(format_e4m3, 0, 255, k, raw, value); break;
-    case PTX_E5M2: decode_bytes(format_e5m2, 0, 255, k, raw, value); break;
-    case PTX_E3M2: decode_bytes(format_e3m2, 0, 63, k, raw, value); break;
-    case PTX_E2M3: decode_bytes(format_e2m3, 0, 63, k, raw, value); break;
+    case PTX_F16:
+        decode_half(false, k, raw, value);
+        break;
+    case PTX_BF16:
+        decode_half(true, k, raw, value);
+        break;
+    case PTX_E4M3:
+        decode_bytes(format_e4m3, 0, 255, k, raw, value);
+        break;
+    case PTX_E5M2:
+        decode_bytes(format_e5m2, 0, 255, k, raw, value);
+        break;
+    case PTX_E3M2:
+        decode_bytes(format_e3m2, 0, 63, k, raw, value);
+        break;
+    case PTX_E2M3:
+        decode_bytes(format_e2m3, 0, 63, k, raw, value);
+        break;
     case PTX_E2M1:
         if (container == 8)
             decode_bytes(format_e2m1, 2, 15, k, raw, value);
@@ -53,11 +66,14 @@ void tile_decode(enum ptx_type type, unsigned container, unsigned k, const uint3
     case PTX_TF32:
         for (unsigned e = 0; e < k; e++) value[e] = bits_float(raw[e] & 0xffffe000u);
         break;
-    default: decode_integers(type, k, raw, value); break;
+    default:
+        decode_integers(type, k, raw, value);
+        break;
     }
 }
 
-/* -- Exponents ------------------------------------------------------------------------------------------------------- */
+/* -- Exponents -------------------------------------------------------------------------------------------------------
+ */
 
 // X(type, lowest normal exponent)
 #define TILE_EXPONENTS(X)                                                                                              \
