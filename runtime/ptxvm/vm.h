@@ -70,6 +70,8 @@ struct warp {
     uint32_t committed[ENGINES];           /* groups committed */
     uint32_t open[ENGINES];                /* operations in the group being built */
     uint32_t registers;                    /* per thread: setmaxnreg */
+    bool cluster_arrived;                  /* at barrier.cluster, and has not waited yet */
+    bool filled;                           /* the register file holds its immediates */
     struct wgmma_state *wgmma;             /* owned by wgmma.c; NULL until the first wgmma */
     struct copy_state *copies;             /* owned by async.c: cp.async groups of each lane */
     struct call_frame *frame;              /* owned by control.c: innermost call, NULL: none */
