@@ -47,12 +47,17 @@ struct ptxvm_kernel {
 struct ptxvm_module {
     ptxvm *vm;
     struct ptx_text *text;
-    struct ptxvm_kernel *kernel;
-    unsigned kernels;
+    struct ptxvm_kernel *kernel; /* entries first, then the other functions that have a body */
+    unsigned kernels;            /* entries */
+    unsigned functions;          /* all */
     uint64_t global_base, const_base; /* device addresses of the two images */
     void *arena;
     struct wgmma_registers *wgmma_registers; /* wgmma_state.c: of the functions with wgmma, in the arena; NULL at first */
 };
+
+// The function of this index in the text, as operands of kind PTX_FUNCTION name it; NULL: it has no body. While a module
+// is being bound, code of functions that come later is NULL.
+struct ptxvm_kernel *module_function(const ptxvm_module *module, uint64_t index);
 
 /* -- Execution state ----------------------------------------------------------------------------------------------- */
 

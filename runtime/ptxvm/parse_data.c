@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-enum { DIMENSIONS_MAX = 8 };
+// Alignments are those of the images' addresses: of ptxvm_alloc, and of SHARED_BASE.
+enum { DIMENSIONS_MAX = 8, ALIGN_MAX = 256, ALIGN_SHARED_MAX = 1024 };
 #define VARIABLE_BYTES_MAX (UINT64_C(1) << 32)
 
 /* -- Layout -------------------------------------------------------------------------------------------------------- */
@@ -297,6 +298,8 @@ static bool parse_variable(struct parser *p, enum ptx_space space, bool is_exter
     struct image image = {.symbol = symbol, .shape = &shape};
     bool has_value = lex_accept(p, '=');
     if (has_value && !parse_initialiser(p, &image, symbol)) return false;
+    if (symbol->align > (space == PTX_SHARED ? ALIGN_SHARED_MAX : ALIGN_MAX))
+        return parse_unsupported(p, "an alignment of %u", symbol->align);
     if (is_extern && (space != PTX_SHARED || has_value))
         return parse_unsupported(p, "external variable '%.100s'", symbol->name);
     if (shape.unsized && !has_value && !is_extern) return parse_fail(p, "'%.100s' has no size", symbol->name);
