@@ -284,7 +284,7 @@ static bool run_load_spec(struct run *run) {
 
 static bool run_open(struct run *run) {
     run->status = CMD_FAILED;
-    if (!device_open(run->ordinal, &run->device, run->why, WHY_BYTES)) return failed(run, run->why);
+    if (!device_open(run->ordinal, NULL, &run->device, run->why, WHY_BYTES)) return failed(run, run->why);
     run->context = cmd_context(run->ordinal);
     if (!run->context) return false;
     const struct cmd_spec *own = run->specs.count ? run->specs.item[0] : NULL;

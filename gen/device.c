@@ -66,15 +66,16 @@ static bool make_current(struct device *device) {
     return check(device, driver->api.ctx_push(driver->primary), "cuCtxPushCurrent");
 }
 
-bool device_open(int ordinal, struct device *out, char *why, size_t why_bytes) {
+bool device_open(int ordinal, void *(*entry)(const char *symbol), struct device *out, char *why, size_t why_bytes) {
     const char *library = getenv("SAGE_DRIVER");
     if (library && !*library) library = NULL;
+    const struct driver_source source = {.entry = entry, .path = library};
     struct device opened = {.ordinal = ordinal};
     if (ordinal < 0) {
         snprintf(why, why_bytes, "GPU %d: ordinals count from 0", ordinal);
         return false;
     }
-    sage_status status = driver_open(NULL, library, ordinal, &opened.driver);
+    sage_status status = driver_open(NULL, &source, ordinal, &opened.driver);
     if (status != SAGE_OK) {
         snprintf(why, why_bytes, "%s; %s", sage_last_error(NULL), remedy(status, library));
         return false;
@@ -89,7 +90,7 @@ bool device_open(int ordinal, struct device *out, char *why, size_t why_bytes) {
 }
 
 void device_close(struct device *device) {
-    if (!device->driver.library) return;
+    if (!driver_is_open(&device->driver)) return;
     driver_context popped;
     device->driver.api.ctx_pop(&popped);
     driver_close(&device->driver);

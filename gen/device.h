@@ -1,5 +1,5 @@
-// device: one GPU for the commands that run kernels: its memory, streams and events, over the driver by dlopen. In: an
-// ordinal; SAGE_DRIVER names the driver library, as for libsage. Out: device memory, copies, times; every failure is
+// device: one GPU, or what stands in for it, for the commands that run kernels: its memory, streams and events, over the
+// driver by dlopen or the caller's entry points. In: an ordinal; SAGE_DRIVER names the driver library, as for libsage. Out: device memory, copies, times; every failure is
 // false, with a sentence in device_error(). Never launches, compiles or prints.
 // SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_DEVICE_H
@@ -19,8 +19,9 @@ struct device {
     char error[DEVICE_ERROR_BYTES];
 };
 
-// Retains the primary context and makes it current. False: why says what is missing and what to do about it.
-bool device_open(int ordinal, struct device *out, char *why, size_t why_bytes);
+// Retains the primary context and makes it current. entry: the driver's entry points by name, as sage_options takes
+// them; NULL: the driver's library. False: why says what is missing and what to do about it.
+bool device_open(int ordinal, void *(*entry)(const char *symbol), struct device *out, char *why, size_t why_bytes);
 // Puts the thread's former context back. Memory, streams and events are freed before. A zeroed device is allowed.
 void device_close(struct device *device);
 const char *device_error(const struct device *device); // the sentence of the last failed call

@@ -22,7 +22,7 @@ struct probe {
 
 static void probe_here(struct probe *out) {
     struct device device = {.ordinal = 0};
-    out->ok = device_open(0, &device, out->why, sizeof out->why);
+    out->ok = device_open(0, NULL, &device, out->why, sizeof out->why);
     if (!out->ok) return;
     out->gpu.sm = device.driver.sm;
     out->gpu.memory_bytes = device.memory_bytes;

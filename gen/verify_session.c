@@ -65,7 +65,7 @@ static bool open_context(struct verify_session *s, char *why, size_t why_bytes) 
 }
 
 bool verify_session_open(struct verify_session *s, char *why, size_t why_bytes) {
-    if (!device_open(0, &s->device, why, why_bytes)) return false;
+    if (!device_open(0, NULL, &s->device, why, why_bytes)) return false;
     if (!open_context(s, why, why_bytes)) return false;
     s->data = verify_data_create(s->options->threads);
     if (device_stream_create(&s->device, &s->stream)) return true;
@@ -75,7 +75,7 @@ bool verify_session_open(struct verify_session *s, char *why, size_t why_bytes) 
 
 void verify_session_close(struct verify_session *s) {
     sage_attention_plan_destroy(s->plan);
-    if (s->device.driver.library) {
+    if (driver_is_open(&s->device.driver)) {
         for (int i = 0; i < VERIFY_BUFFERS; i++) device_free(&s->device, s->buffer[i].data);
         device_stream_destroy(&s->device, s->stream);
     }

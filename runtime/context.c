@@ -214,6 +214,7 @@ static sage_status context_new(const sage_options *options, sage_context **out) 
     context->log = options->log;
     context->log_user = options->log_user;
     context->trust_shared_cache = options->trust_shared_cache != 0;
+    context->driver_entry = options->driver_entry;
     if (pthread_key_create(&context->error_key, thread_error_free)) {
         context_free(context, context);
         return context_error(NULL, SAGE_ERROR_OUT_OF_MEMORY, "no thread-specific key left in this process");
@@ -224,10 +225,15 @@ static sage_status context_new(const sage_options *options, sage_context **out) 
     return SAGE_OK;
 }
 
+struct driver_source context_driver_source(const sage_context *context) {
+    return (struct driver_source){.entry = context->driver_entry, .path = context->environment.sage_driver};
+}
+
 static sage_status context_fill(sage_context *context, const sage_options *options) {
     SAGE_TRY(environment_read(context));
+    const struct driver_source source = context_driver_source(context);
     if (options->device >= 0)
-        SAGE_TRY(driver_open(context, context->environment.sage_driver, options->device, &context->driver));
+        SAGE_TRY(driver_open(context, &source, options->device, &context->driver));
     SAGE_TRY(nvrtc_create(context, options->nvrtc_path));
     SAGE_TRY(cache_create(context, options->cache_dir, options->memory_only != 0));
     if (options->kernel_dir) SAGE_TRY(kernel_dir_add(context, options->kernel_dir));

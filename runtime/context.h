@@ -50,7 +50,8 @@ struct sage_context {
     void *log_user;
     bool trust_shared_cache;
     struct context_environment environment;
-    struct driver driver;   /* zeroed where device is -1 */
+    void *(*driver_entry)(const char *symbol); /* NULL: the driver's library */
+    struct driver driver;                      /* zeroed where device is -1 */
     struct nvrtc *nvrtc;    /* never NULL; finds the library on first use */
     struct cache *cache;    /* never NULL */
     struct module *modules; /* list of the loaded ones, guarded by modules_lock */
@@ -75,6 +76,9 @@ void context_free(sage_context *context, void *memory); /* NULL is allowed */
 sage_status context_error(sage_context *context, sage_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 sage_status context_out_of_memory(sage_context *context);
+
+// Where this context's driver comes from: the caller's entry points, SAGE_DRIVER, or the system's library.
+struct driver_source context_driver_source(const sage_context *context);
 
 // Hands a line to the caller's log function, if any.
 void context_log(const sage_context *context, sage_log_level level, const char *format, ...)

@@ -1,4 +1,4 @@
-// driver: opens libcuda, fills the table of entry points, and keeps one device with its primary context. Makes that
+// driver: opens libcuda, or takes the caller's entry points, fills the table of entry points, and keeps one device with its primary context. Makes that
 // context current only between driver_enter and driver_leave. Never resets a device, never sets flags of a context.
 // SPDX-License-Identifier: Apache-2.0
 #include "driver.h"
@@ -39,11 +39,15 @@ static void *library_open(const char *path, char why[WHY_BYTES]) {
     return library || path || access(wsl_path, F_OK) != 0 ? library : open_or_say(wsl_path, why);
 }
 
+static void *find_symbol(const struct driver_source *source, void *library, const char *symbol) {
+    return source->entry ? source->entry(symbol) : dlsym(library, symbol);
+}
+
 // Returns the first required symbol that is missing, or NULL.
-static const char *api_fill(void *library, struct driver_api *api) {
+static const char *api_fill(const struct driver_source *source, void *library, struct driver_api *api) {
     for (size_t i = 0; i < sizeof driver_entries / sizeof *driver_entries; i++) {
         const struct driver_entry *entry = &driver_entries[i];
-        void *symbol = dlsym(library, entry->symbol);
+        void *symbol = find_symbol(source, library, entry->symbol);
         if (!symbol && entry->required) return entry->symbol;
         memcpy((char *)api + entry->offset, &symbol, sizeof symbol);
     }
@@ -101,16 +105,21 @@ static sage_status device_open(sage_context *context, int ordinal, struct driver
                      SAGE_ERROR_CUDA);
 }
 
-sage_status driver_open(sage_context *context, const char *path, int ordinal, struct driver *driver) {
+bool driver_is_open(const struct driver *driver) {
+    return driver->api.init != NULL;
+}
+
+sage_status driver_open(sage_context *context, const struct driver_source *source, int ordinal, struct driver *driver) {
     char why[WHY_BYTES];
-    struct driver opened = {.library = library_open(path, why)};
-    if (!opened.library) return context_error(context, SAGE_ERROR_NO_DRIVER, "no NVIDIA driver: %s", why);
-    const char *missing = api_fill(opened.library, &opened.api);
+    struct driver opened = {.library = source->entry ? NULL : library_open(source->path, why)};
+    if (!source->entry && !opened.library)
+        return context_error(context, SAGE_ERROR_NO_DRIVER, "no NVIDIA driver: %s", why);
+    const char *missing = api_fill(source, opened.library, &opened.api);
     sage_status status =
         missing ? context_error(context, SAGE_ERROR_NO_DRIVER, "the NVIDIA driver lacks %s: too old", missing)
                 : device_open(context, ordinal, &opened);
     if (status != SAGE_OK) {
-        dlclose(opened.library);
+        if (opened.library) dlclose(opened.library);
         return status;
     }
     *driver = opened;
@@ -118,23 +127,24 @@ sage_status driver_open(sage_context *context, const char *path, int ordinal, st
 }
 
 void driver_close(struct driver *driver) {
-    if (!driver->library) return;
+    if (!driver_is_open(driver)) return;
     driver->api.primary_release(driver->device);
-    dlclose(driver->library);
+    if (driver->library) dlclose(driver->library);
     memset(driver, 0, sizeof *driver);
 }
 
 int driver_probe_version(const sage_context *context) {
-    if (context->driver.library) return context->driver.cuda_version;
+    const struct driver_source source = context_driver_source(context);
+    if (driver_is_open(&context->driver)) return context->driver.cuda_version;
     char why[WHY_BYTES];
-    void *library = library_open(context->environment.sage_driver, why);
-    if (!library) return 0;
+    void *library = source.entry ? NULL : library_open(source.path, why);
+    if (!library && !source.entry) return 0;
     driver_result (*get_version)(int *);
-    void *symbol = dlsym(library, "cuDriverGetVersion");
+    void *symbol = find_symbol(&source, library, "cuDriverGetVersion");
     memcpy(&get_version, &symbol, sizeof symbol);
     int version = 0;
     if (!symbol || get_version(&version) != DRIVER_SUCCESS) version = 0;
-    dlclose(library);
+    if (library) dlclose(library);
     return version;
 }
 
@@ -142,7 +152,7 @@ int driver_probe_version(const sage_context *context) {
  */
 
 const struct driver *context_driver(const sage_context *context) {
-    return context->driver.library ? &context->driver : NULL;
+    return driver_is_open(&context->driver) ? &context->driver : NULL;
 }
 
 sage_status driver_check(sage_context *context, driver_result result, const char *what) {
@@ -152,7 +162,7 @@ sage_status driver_check(sage_context *context, driver_result result, const char
 
 sage_status driver_enter(sage_context *context, bool *pushed) {
     const struct driver *driver = &context->driver;
-    if (!driver->library)
+    if (!driver_is_open(driver))
         return context_error(context, SAGE_ERROR_NO_DEVICE,
                              "the context was created without a GPU (options.device = -1)");
     driver_context current = NULL;
@@ -171,7 +181,7 @@ void driver_leave(sage_context *context, bool pushed) {
 bool driver_is_capturing(sage_context *context, sage_stream stream) {
     const struct driver *driver = &context->driver;
     bool pushed;
-    if (!driver->library || !driver->api.stream_is_capturing || driver_enter(context, &pushed) != SAGE_OK) return false;
+    if (!driver_is_open(driver) || !driver->api.stream_is_capturing || driver_enter(context, &pushed) != SAGE_OK) return false;
     int status = DRIVER_CAPTURE_NONE;
     driver_result result = driver->api.stream_is_capturing(stream, &status);
     driver_leave(context, pushed);

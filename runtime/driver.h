@@ -91,9 +91,15 @@ struct driver_api {
     DRIVER_ENTRIES(DRIVER_ENTRY_MEMBER)
 };
 
+// Where the entry points come from.
+struct driver_source {
+    void *(*entry)(const char *symbol); /* not NULL: asked for each symbol; NULL for one it lacks. No library is opened */
+    const char *path;                   /* of the library otherwise; NULL: libcuda.so.1 */
+};
+
 // One opened driver and one device. All zero: no device (options.device == -1).
 struct driver {
-    void *library;
+    void *library; /* NULL where the entry points came from a function */
     struct driver_api api;
     driver_device device;
     driver_context primary; /* retained */
@@ -105,10 +111,11 @@ struct driver {
     int l2_bytes;
 };
 
-// Opens the driver, initialises it, retains the primary context of ordinal. path NULL: libcuda.so.1. *driver is
-// untouched on failure. Errors: NO_DRIVER, NO_DEVICE, CUDA.
-sage_status driver_open(sage_context *context, const char *path, int ordinal, struct driver *driver);
-void driver_close(struct driver *driver);
+// Opens the driver, initialises it, retains the primary context of ordinal. *driver is untouched on failure. Errors:
+// NO_DRIVER, NO_DEVICE, CUDA.
+sage_status driver_open(sage_context *context, const struct driver_source *source, int ordinal, struct driver *driver);
+void driver_close(struct driver *driver); /* one that is not open is allowed */
+bool driver_is_open(const struct driver *driver);
 // The CUDA version that the driver in this system supports (13000), without making a device; 0: no driver.
 int driver_probe_version(const sage_context *context);
 

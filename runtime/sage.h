@@ -99,6 +99,9 @@ typedef struct sage_options {
     sage_allocator allocator;       /* all zero: malloc and free */
     sage_log_function log;          /* NULL: silent */
     void *log_user;
+    /* The CUDA driver's entry points by their exported names ("cuInit", "cuMemAlloc_v2", ...; the driver's own calling convention), for
+     * a stand-in of the driver; returns NULL for one it lacks. Must outlive the context. NULL: those of libcuda.so.1 ($SAGE_DRIVER). */
+    void *(*driver_entry)(const char *symbol);
 } sage_options;
 
 /* Creates a context on the device's primary CUDA context (retained until destroy; never made current for the caller).

@@ -186,6 +186,43 @@ static void driver_failures_have_texts(void **state) {
     assert_int_equal(sage_context_create(&options, &context), SAGE_ERROR_NO_DEVICE);
 }
 
+static const char *lacking; // of entry_of_test
+static void *entry_of_test(const char *symbol) {
+    return lacking && strcmp(symbol, lacking) == 0 ? NULL : dlsym(fake.library, symbol);
+}
+
+static void entry_points_may_be_the_callers(void **state) {
+    (void)state;
+    sage_context *context = NULL;
+    sage_options options = {.size = sizeof options, .memory_only = 1, .driver_entry = entry_of_test};
+    setenv("SAGE_DRIVER", "/nonexistent/libcuda.so.1", 1); // nobody opens a library
+    lacking = NULL;
+    assert_int_equal(sage_context_create(&options, &context), SAGE_OK);
+    assert_int_equal(sage_context_sm(context), 90);
+    assert_null(context_driver(context)->library);
+    bool pushed;
+    assert_int_equal(driver_enter(context, &pushed), SAGE_OK);
+    driver_leave(context, pushed);
+    assert_int_equal(driver_probe_version(context), 13000);
+    sage_context_destroy(context);
+    assert_int_equal(fake.counts().retains, fake.counts().releases);
+    options.device = -1;
+    assert_int_equal(sage_context_create(&options, &context), SAGE_OK);
+    assert_int_equal(driver_probe_version(context), 13000);
+    sage_context_destroy(context);
+    options.device = 0;
+    lacking = "cuStreamIsCapturing"; // not required
+    assert_int_equal(sage_context_create(&options, &context), SAGE_OK);
+    sage_context_destroy(context);
+    lacking = "cuModuleLoadData";
+    assert_int_equal(sage_context_create(&options, &context), SAGE_ERROR_NO_DRIVER);
+    assert_non_null(strstr(sage_last_error(NULL), "cuModuleLoadData"));
+    options.size = offsetof(sage_options, driver_entry); // built before there was this field: what follows is not read
+    assert_int_equal(sage_context_create(&options, &context), SAGE_ERROR_NO_DRIVER);
+    assert_non_null(strstr(sage_last_error(NULL), "/nonexistent"));
+    setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
+}
+
 static void current_context_is_restored(void **state) {
     (void)state;
     sage_context *context = device_context();
@@ -301,6 +338,7 @@ int main(void) {
         TEST(errors_are_per_thread_and_context),
         TEST(device_is_described),
         TEST(driver_failures_have_texts),
+        TEST(entry_points_may_be_the_callers),
         TEST(current_context_is_restored),
         TEST(modules_are_shared_and_launched),
         TEST(bad_modules_are_refused),

@@ -24,7 +24,7 @@ static int set_up(void **state) {
 static struct device open_or_die(void) {
     struct device device;
     char why[256] = "";
-    if (!device_open(0, &device, why, sizeof why)) fail_msg("%s", why);
+    if (!device_open(0, NULL, &device, why, sizeof why)) fail_msg("%s", why);
     return device;
 }
 
@@ -47,7 +47,7 @@ static void test_open_and_close(void **state) {
 static void open_fails(int ordinal, const char *part, const char *remedy) {
     struct device device;
     char why[512] = "";
-    assert_false(device_open(ordinal, &device, why, sizeof why));
+    assert_false(device_open(ordinal, NULL, &device, why, sizeof why));
     if (!strstr(why, part) || !strstr(why, remedy)) fail_msg("\"%s\" lacks \"%s\" or \"%s\"", why, part, remedy);
     assert_int_equal(fake.stack_depth(), 0);
     assert_int_equal(fake.counts().retains, fake.counts().releases);

@@ -305,7 +305,7 @@ int main(int argc, char **argv) {
         fputs("usage: launch_overhead KERNEL_DIR [--json]\n", stderr);
         return 2;
     }
-    if (!device_open(0, &b.device, why, sizeof why)) {
+    if (!device_open(0, NULL, &b.device, why, sizeof why)) {
         fail("%s", why);
         return 1;
     }
