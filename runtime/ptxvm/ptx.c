@@ -73,28 +73,6 @@ enum ptx_type ptx_special_type(enum ptx_special special) {
     }
 }
 
-/* -- Texts --------------------------------------------------------------------------------------------------------- */
-
-const char *ptxvm_status_text(ptxvm_status status) {
-    switch (status) {
-#define ROW(name, number, text)                                                                                        \
-    case PTXVM_##name:                                                                                                 \
-        return text;
-        PTXVM_STATUS(ROW)
-#undef ROW
-    }
-    return "unknown status";
-}
-
-const char *ptxvm_finding_text(enum ptxvm_finding_kind kind) {
-    static const char *const texts[PTXVM_FINDING_COUNT] = {
-#define ROW(name, text) [PTXVM_FINDING_##name] = text,
-        PTXVM_FINDINGS(ROW)
-#undef ROW
-    };
-    return (unsigned)kind < PTXVM_FINDING_COUNT ? texts[kind] : "unknown finding";
-}
-
 void ptx_text_free(struct ptx_text *text) {
     if (text) arena_free(text->arena); /* text itself is in it */
 }
