@@ -114,7 +114,7 @@ static void run_distributions(struct verify_session *s) {
                                     .shape = {1, 16, s->unit->plan.fp4 ? 16 : 8, n, n},
                                     .layout = kind == RANDOM_OUTLIER ? LAYOUT_FUSED : LAYOUT_BNHD,
                                     .sample_heads = quick ? 8 : 16,
-                                    .sample_rows = quick ? 32 : 24,
+                                    .sample_rows = quick ? 24 : 16,
                                     .index = kind};
         run_case(s, &c, headline);
     }
@@ -163,7 +163,7 @@ static void run_ragged(struct verify_session *s) {
                                     .shape = ragged[i].shape,
                                     .layout = ragged[i].layout,
                                     .sample_heads = 24,
-                                    .sample_rows = 64,
+                                    .sample_rows = 16,
                                     .ragged = true,
                                     .index = 100 + i};
         run_case(s, &c, true);
