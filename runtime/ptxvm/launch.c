@@ -160,7 +160,7 @@ static void block_reset(struct run *r, struct block *b, const unsigned first[3])
         *n = (struct named_barrier){.clock = n->clock, .async_clock = n->async_clock, .done_clock = n->done_clock,
                                     .done_async = n->done_async};
     }
-    b->register_pool = 0;
+    b->registers = 0;
     /* nobody may rely on what shared memory holds at the start */
     uint32_t word = run_random(r);
     for (uint32_t k = 0; k + 4 <= b->shared_bytes; k += 4) memcpy(b->shared + k, &word, 4);
@@ -185,6 +185,7 @@ static void cluster_reset(struct run *r, const unsigned first[3]) {
         memset(w->committed, 0, sizeof w->committed);
         memset(w->open, 0, sizeof w->open);
         w->registers = 0;
+        w->register_changes = 0;
         w->cluster_arrived = 0;
         warp_reset(w, 0);
         warp_fill_constants(r, w, r->kernel->function, w->file);

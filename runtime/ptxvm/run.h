@@ -73,7 +73,7 @@ struct run {
     ptxvm_status status;
     bool checks_races, checks_uninitialised, checks_in_flight, counts;
     struct cluster_barrier {
-        uint32_t arrived;     /* warps */
+        uint32_t arrived;     /* warps; those that have exited do not count */
         uint64_t generation;
         uint32_t *clock, *async_clock, *done_clock, *done_async;
     } cluster_barrier;

@@ -70,7 +70,9 @@ struct warp {
     uint32_t committed[ENGINES];           /* groups committed */
     uint32_t open[ENGINES];                /* operations in the group being built */
     uint32_t registers;                    /* per thread: setmaxnreg */
+    uint32_t register_changes;             /* setmaxnreg executed */
     bool cluster_arrived;                  /* at barrier.cluster, and has not waited yet */
+    uint64_t cluster_token;                /* generation in which it arrived */
     bool filled;                           /* the register file holds its immediates */
     struct wgmma_state *wgmma;             /* owned by wgmma.c; NULL until the first wgmma */
     struct copy_state *copies;             /* owned by async.c: cp.async groups of each lane */
@@ -99,7 +101,7 @@ struct block {
     struct shared_shadow *shadow;     /* shadow.c */
     struct mbarrier_table *mbarriers; /* mbarrier.c */
     struct named_barrier barrier[NAMED_BARRIERS];
-    uint32_t register_pool;           /* registers that setmaxnreg.dec gave back */
+    uint32_t registers;               /* of all its threads, once a setmaxnreg was executed; else 0 */
 };
 
 /* -- Services for instruction families ----------------------------------------------------------------------------- */
