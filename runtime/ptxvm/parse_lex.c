@@ -14,6 +14,7 @@ static bool skip_comment(struct parser *p) {
         while (p->at < p->end && *p->at != '\n') p->at++;
         return true;
     }
+    uint32_t first = p->line;
     for (p->at += 2; p->end - p->at >= 2; p->at++) {
         if (*p->at == '\n') p->line++;
         if (p->at[0] == '*' && p->at[1] == '/') {
@@ -22,6 +23,7 @@ static bool skip_comment(struct parser *p) {
         }
     }
     p->at = p->end;
+    p->line = first;
     return parse_fail(p, "unfinished comment");
 }
 
