@@ -7,6 +7,7 @@
 #include "context.h"
 #include "kernel_args.h"
 #include "kernel_meta.h"
+#include "ptx_image.h"
 #include "ptxas_messages.h"
 #include "source_hash.h"
 #include "version.h"
@@ -41,7 +42,7 @@ static void request_hash(const struct build_setup *setup, const struct plan *pla
     PLAN_BOOLS(HASH_INT)
     PLAN_REALS(HASH_REAL)
     PLAN_TEXTS(HASH_TEXT)
-    buf_printf(&text, "%s %s %s\n", plan->variant, plan->entry, plan->maths);
+    buf_printf(&text, "%s %s %s form %d\n", plan->variant, plan->entry, plan->maths, (int)setup->form);
 #define HASH_ARG(kind, name, help) buf_puts(&text, #kind " " #name " " help "\n");
     SAGE_KERNEL_ARGS(HASH_ARG)
     key_hash(text.data, text.len, out);
@@ -131,6 +132,16 @@ static void report_failure(const struct build_setup *setup, const struct compile
     compile_result_free(setup->context, &traced);
 }
 
+// The image takes the place of the cubin that was not made. Its 0 counts, so that the hash covers it.
+static sage_status make_image(sage_context *context, const struct expansion *text, struct compile_result *result) {
+    struct buf image = {0};
+    ptx_image_write(result->ptx, &text->map, &image);
+    result->cubin_bytes = image.len + 1;
+    result->cubin = context_copy_text(context, image.data, image.len);
+    buf_free(&image);
+    return result->cubin ? SAGE_OK : SAGE_ERROR_OUT_OF_MEMORY;
+}
+
 static sage_status compile(const struct build_setup *setup, const struct plan *plan, const struct compile_input *input,
                            const struct expansion *text, struct build_job *job, struct diag *d) {
     const struct build_subject subject = {plan->entry, input->name, text, setup->template_dir};
@@ -138,6 +149,7 @@ static sage_status compile(const struct build_setup *setup, const struct plan *p
     const double start = now_ms();
     sage_status status = compile_source(setup->context, input, &result);
     job->compile_ms = now_ms() - start;
+    if (status == SAGE_OK && input->to_ptx) status = make_image(setup->context, text, &result);
     if (status == SAGE_OK)
         status = publish(setup, plan, text, &result, job);
     else if (status == SAGE_ERROR_COMPILE && result.log && result.log[0])
@@ -149,8 +161,11 @@ static sage_status compile(const struct build_setup *setup, const struct plan *p
 // From emitted text to entry, through the cache.
 static sage_status build_text(const struct build_setup *setup, const struct plan *plan, const struct expansion *text,
                               struct build_job *job, struct diag *d) {
-    const struct compile_input input = {
-        .source = text->text.data, .source_bytes = text->text.len, .name = BUILD_SOURCE_NAME, .target = plan->target};
+    const struct compile_input input = {.source = text->text.data,
+                                        .source_bytes = text->text.len,
+                                        .name = BUILD_SOURCE_NAME,
+                                        .target = plan->target,
+                                        .to_ptx = setup->form == BUILD_PTX};
     SAGE_TRY(key_compute(setup->context, &input, job->key));
     if (!entry_get(setup, plan, job)) SAGE_TRY(compile(setup, plan, &input, text, job, d));
     if (!job->want_files) return SAGE_OK;
@@ -200,11 +215,13 @@ void build_job_free(const struct build_setup *setup, struct build_job *job) {
     buf_free(&job->messages);
 }
 
-sage_status build_open(struct build_setup *out, sage_context *context, const char *template_dir) {
+sage_status build_open(struct build_setup *out, sage_context *context, const char *template_dir, enum build_form form) {
     struct nvrtc_info nvrtc;
     SAGE_TRY(nvrtc_find(context, &nvrtc));
-    *out = (struct build_setup){
-        .context = context, .template_dir = template_dir, .bundle_hash = expand_bundle_hash(template_dir)};
+    *out = (struct build_setup){.form = form,
+                                .context = context,
+                                .template_dir = template_dir,
+                                .bundle_hash = expand_bundle_hash(template_dir)};
     memcpy(out->nvrtc_identity, nvrtc.identity, sizeof out->nvrtc_identity);
     return SAGE_OK;
 }

@@ -11,8 +11,15 @@
 
 #define BUILD_SOURCE_NAME "kernel.cu" /* what compiler messages call the emitted text */
 
+// What a kernel becomes.
+enum build_form {
+    BUILD_CUBIN,
+    BUILD_PTX /* an image of ptx_image.h in the place of the cubin, for the PTX virtual machine */
+};
+
 // What all kernels of a run share. The context and template_dir are borrowed.
 struct build_setup {
+    enum build_form form;
     sage_context *context;
     const char *template_dir; /* NULL: the embedded templates */
     uint64_t bundle_hash;     /* of the templates in use */
@@ -38,7 +45,7 @@ struct build_job {
 
 // Finds NVRTC (does not load it) and hashes the templates. Errors: NO_NVRTC, OUT_OF_MEMORY, with the text in the
 // context.
-sage_status build_open(struct build_setup *out, sage_context *context, const char *template_dir);
+sage_status build_open(struct build_setup *out, sage_context *context, const char *template_dir, enum build_form form);
 // Builds one kernel. false: job->status and job->messages say why. Threads: any number at once, each with its own job.
 bool build_kernel(const struct build_setup *setup, struct build_job *job);
 void build_job_free(const struct build_setup *setup, struct build_job *job);

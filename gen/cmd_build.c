@@ -115,7 +115,7 @@ bool cmd_build_open(struct cmd_build *b) {
     b->status = CMD_FAILED;
     sage_context *context = cmd_context(-1);
     if (!context) return false;
-    if (build_open(&b->setup, context, cmd_template_dir()) == SAGE_OK) return true;
+    if (build_open(&b->setup, context, cmd_template_dir(), BUILD_CUBIN) == SAGE_OK) return true;
     cmd_failed("%s", sage_last_error(context));
     sage_context_destroy(context);
     return false;

@@ -288,7 +288,7 @@ static bool run_open(struct run *run) {
     run->context = cmd_context(run->ordinal);
     if (!run->context) return false;
     const struct cmd_spec *own = run->specs.count ? run->specs.item[0] : NULL;
-    sage_status status = own ? spec_provider_add(run->context, &own->spec, own->text, cmd_template_dir())
+    sage_status status = own ? spec_provider_add(run->context, &own->spec, own->text, cmd_template_dir(), BUILD_CUBIN)
                              : sage_use_generator(run->context);
     return status == SAGE_OK || failed(run, sage_last_error(run->context));
 }

@@ -2,6 +2,7 @@
 // asked for. In: a kernel request. Out: a kernel set, or why there is none. Keeps no state between requests but the
 // template folder, which is read from the environment when it is registered.
 // SPDX-License-Identifier: Apache-2.0
+#include "generator.h"
 #include "context.h"
 #include "kernel_set.h"
 #include "nvrtc.h"
@@ -11,6 +12,12 @@
 #include <string.h>
 
 static const char provider_name[] = "generator";
+
+// The provider's user data.
+struct generator {
+    char *template_dir; /* owned; NULL: the embedded templates */
+    enum build_form form;
+};
 
 /* -- Shipped specs ---------------------------------------------------------- */
 
@@ -107,9 +114,10 @@ static sage_status generator_supports(sage_context *context, void *user, const s
 
 static sage_status generator_get(sage_context *context, void *user, const struct sage_kernel_request *request,
                                  struct sage_kernel_set *out) {
+    const struct generator *g = user;
     struct spec spec;
     SAGE_TRY(find(context, request, &spec));
-    const struct kernel_source source = {.spec = &spec, .template_dir = user};
+    const struct kernel_source source = {.spec = &spec, .template_dir = g->template_dir, .form = g->form};
     sage_status status = check(context, &spec, request);
     if (status == SAGE_OK) status = kernel_set_make(context, &source, request, out);
     if (status == SAGE_ERROR_COMPILE) context_log(context, SAGE_LOG_WARNING, "%s", sage_last_error(context));
@@ -118,7 +126,9 @@ static sage_status generator_get(sage_context *context, void *user, const struct
 }
 
 static void generator_destroy(sage_context *context, void *user) {
-    context_free(context, user);
+    struct generator *g = user;
+    context_free(context, g->template_dir);
+    context_free(context, g);
 }
 
 static bool is_registered(const sage_context *context) {
@@ -127,18 +137,31 @@ static bool is_registered(const sage_context *context) {
     return false;
 }
 
-sage_status sage_use_generator(sage_context *context) {
-    if (!context) return SAGE_ERROR_INVALID_ARGUMENT;
-    if (is_registered(context)) return SAGE_OK;
+static struct generator *generator_new(sage_context *context, enum build_form form) {
     const char *dir = getenv("SAGE_TEMPLATE_DIR");
-    char *copy = dir && dir[0] ? context_copy_text(context, dir, strlen(dir)) : NULL;
-    if (dir && dir[0] && !copy) return SAGE_ERROR_OUT_OF_MEMORY;
+    struct generator *g = context_alloc_zeroed(context, sizeof *g);
+    if (!g) return NULL;
+    g->form = form;
+    if (dir && dir[0]) g->template_dir = context_copy_text(context, dir, strlen(dir));
+    if (!dir || !dir[0] || g->template_dir) return g;
+    context_free(context, g);
+    return NULL;
+}
+
+sage_status generator_add(sage_context *context, enum build_form form) {
+    if (is_registered(context)) return SAGE_OK;
+    struct generator *g = generator_new(context, form);
+    if (!g) return SAGE_ERROR_OUT_OF_MEMORY;
     const struct sage_provider provider = {.name = provider_name,
-                                           .user = copy,
+                                           .user = g,
                                            .supports = generator_supports,
                                            .get = generator_get,
                                            .destroy = generator_destroy};
     sage_status status = context_add_provider(context, &provider);
-    if (status != SAGE_OK) context_free(context, copy);
+    if (status != SAGE_OK) generator_destroy(context, g);
     return status;
+}
+
+sage_status sage_use_generator(sage_context *context) {
+    return context ? generator_add(context, BUILD_CUBIN) : SAGE_ERROR_INVALID_ARGUMENT;
 }

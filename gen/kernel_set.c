@@ -2,7 +2,6 @@
 // no state. SPDX-License-Identifier: Apache-2.0
 #include "kernel_set.h"
 
-#include "build.h"
 #include "context.h"
 #include <stdio.h>
 
@@ -133,7 +132,7 @@ sage_status kernel_set_make(sage_context *context, const struct kernel_source *s
     struct build_setup setup;
     struct build_job jobs[SAGE_ROLE_COUNT];
     SAGE_TRY(resolve(context, &form, request, &plan));
-    SAGE_TRY(build_open(&setup, context, source->template_dir));
+    SAGE_TRY(build_open(&setup, context, source->template_dir, source->form));
     const int count = list_jobs(&plan, source->spec_text, jobs);
     build_all(&setup, jobs, count, 0, NULL, NULL);
     sage_status status = jobs_status(context, jobs, count);

@@ -4,6 +4,7 @@
 #ifndef SAGE_GEN_KERNEL_SET_H
 #define SAGE_GEN_KERNEL_SET_H
 
+#include "build.h"
 #include "provider.h"
 #include "spec.h"
 
@@ -12,6 +13,7 @@ struct kernel_source {
     const struct spec *spec;
     const char *spec_text;    /* shown under errors that point into the spec; may be NULL */
     const char *template_dir; /* NULL: the embedded templates */
+    enum build_form form;
 };
 
 // Whether the spec gives what is asked for: head dims, io, mask, and a target that runs on the GPU. Its name is not

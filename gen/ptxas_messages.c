@@ -107,12 +107,19 @@ static void set_ptx(struct ptxas_error *e, const char *line) {
     e->ptx_len = (size_t)(line_end(line) - e->ptx);
 }
 
+// Reads the lines above the one asked for, which is returned; it is empty where the PTX is shorter.
+static const char *scan_to(const char *ptx, int ptx_line, struct scan *s) {
+    const char *line = ptx;
+    *s = (struct scan){.in_asm = false};
+    for (int i = 1; i < ptx_line && *line; i++, line = next_line(line)) scan_line(s, line);
+    return line;
+}
+
 // The nearest place above the error's line. The compiler's own PTX parses: where ptxas stumbles over it, the asm
 // statement before it is not finished.
 static struct place locate(const char *ptx, struct ptxas_error *e) {
-    struct scan s = {.in_asm = false};
-    const char *line = ptx;
-    for (int i = 1; i < e->ptx_line && *line; i++, line = next_line(line)) scan_line(&s, line);
+    struct scan s;
+    const char *line = scan_to(ptx, e->ptx_line, &s);
     if (!*line) return (struct place){0};
     const bool unfinished = starts_with(e->text, "Parsing error") && !s.in_asm && s.asm_line;
     set_ptx(e, unfinished ? s.asm_line : line);
@@ -139,6 +146,15 @@ static void find_source(const char *ptx, int file, struct ptxas_error *e) {
     if (file > 0 && place.file == file) e->source_line = place.line;
     if (e->source_line > 0 && place.caller_file == file) e->caller_line = place.caller_line;
     if (e->source_line == 0) e->ptx = NULL;
+}
+
+void ptx_line_origin(const char *ptx, const char *name, int ptx_line, int *source_line, int *caller_line) {
+    const int file = file_number(ptx, name);
+    struct scan s;
+    *source_line = *caller_line = 0;
+    if (file == 0 || ptx_line < 1 || !*scan_to(ptx, ptx_line, &s) || s.now.file != file) return;
+    *source_line = s.now.line;
+    if (s.now.caller_file == file) *caller_line = s.now.caller_line;
 }
 
 /* -- List ---------------------------------------------------------------- */

@@ -1,4 +1,5 @@
-// ptxas_messages: the errors of ptxas in an NVRTC log -> lines of the emitted text, by the .loc lines of the PTX.
+// ptxas_messages: the errors of ptxas in an NVRTC log, and lines of PTX -> lines of the emitted text, by the .loc lines of
+// the PTX.
 // SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_PTXAS_MESSAGES_H
 #define SAGE_GEN_PTXAS_MESSAGES_H
@@ -30,5 +31,8 @@ bool ptxas_log_has_lines(const char *log);
 // -lineinfo. name: the emitted text, "kernel.cu". Owner: the caller, ptxas_errors_free.
 void ptxas_errors_read(const char *log, const char *ptx, const char *name, struct ptxas_errors *out);
 void ptxas_errors_free(struct ptxas_errors *errors);
+// Where a line of that PTX comes from: a line of the emitted text, and where that line's function was inlined; 0 where
+// it is not known.
+void ptx_line_origin(const char *ptx, const char *name, int ptx_line, int *source_line, int *caller_line);
 
 #endif

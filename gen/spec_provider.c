@@ -29,10 +29,11 @@ static void destroy(sage_context *context, void *user) {
 }
 
 sage_status spec_provider_add(sage_context *context, const struct spec *spec, const char *spec_text,
-                              const char *template_dir) {
+                              const char *template_dir, enum build_form form) {
     struct kernel_source *source = context_alloc(context, sizeof *source);
     if (!source) return SAGE_ERROR_OUT_OF_MEMORY;
-    *source = (struct kernel_source){.spec = spec, .spec_text = spec_text, .template_dir = template_dir};
+    *source = (struct kernel_source){
+        .spec = spec, .spec_text = spec_text, .template_dir = template_dir, .form = form};
     const struct sage_provider provider = {
         .name = "spec file", .user = source, .supports = supports, .get = get, .destroy = destroy};
     sage_status status = context_add_provider(context, &provider);

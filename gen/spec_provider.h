@@ -4,12 +4,13 @@
 #ifndef SAGE_GEN_SPEC_PROVIDER_H
 #define SAGE_GEN_SPEC_PROVIDER_H
 
+#include "build.h"
 #include "provider.h"
 #include "spec.h"
 
 // Adds the provider. spec, its text (shown under errors) and template_dir (NULL: embedded) are borrowed and must
 // outlive the context. Errors: OUT_OF_MEMORY, UNSUPPORTED (too many providers).
 sage_status spec_provider_add(sage_context *context, const struct spec *spec, const char *spec_text,
-                              const char *template_dir);
+                              const char *template_dir, enum build_form form);
 
 #endif

@@ -56,7 +56,7 @@ static bool job_ended(void *user, const struct build_job *job, int done, int cou
 
 static bool build_here(struct builder *b) {
     struct build_setup *setup = b->setup;
-    if (build_open(setup, setup->context, setup->template_dir) != SAGE_OK) return false;
+    if (build_open(setup, setup->context, setup->template_dir, setup->form) != SAGE_OK) return false;
     build_all(setup, b->units->job, b->units->job_count, b->threads, job_ended, b);
     return true;
 }

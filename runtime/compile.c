@@ -21,8 +21,9 @@ sage_status compile_options(sage_context *context, const struct compile_input *i
                              input->target ? input->target : "NULL");
     if (memchr(input->source, 0, input->source_bytes))
         return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "compile: a NUL byte in the source");
-    snprintf(arch, COMPILE_ARCH_BYTES, "--gpu-architecture=%s", input->target);
-    const char *const standard[] = {arch, "--std=c++17", "--ptxas-options=-v"};
+    snprintf(arch, COMPILE_ARCH_BYTES, "--gpu-architecture=%s%s", input->to_ptx ? "compute_" : "sm_",
+             input->target + strlen("sm_"));
+    const char *const standard[] = {arch, "--std=c++17", input->to_ptx ? "--generate-line-info" : "--ptxas-options=-v"};
     const int standard_count = sizeof standard / sizeof *standard;
     if (input->option_count < 0 || input->option_count > COMPILE_OPTIONS_MAX - standard_count)
         return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "compile: %d options; at most %d",
@@ -117,6 +118,13 @@ static sage_status ptx_read(sage_context *context, const struct nvrtc_api *api, 
     return SAGE_OK;
 }
 
+// PTX is all there is, and must be there.
+static sage_status result_read_ptx(sage_context *context, const struct nvrtc_api *api, nvrtc_program program,
+                                   struct compile_result *out) {
+    SAGE_TRY(ptx_read(context, api, program, out));
+    return out->ptx_bytes ? SAGE_OK : context_error(context, SAGE_ERROR_COMPILE, "NVRTC gave no PTX");
+}
+
 static sage_status results_read(sage_context *context, const struct nvrtc_api *api, nvrtc_program program,
                                 struct compile_result *out) {
     char *cubin = NULL;
@@ -136,7 +144,8 @@ static sage_status program_run(sage_context *context, const struct nvrtc_api *ap
     size_t bytes = 0;
     SAGE_TRY(fetch(context, api, program, api->get_log_size, api->get_log, &out->log, &bytes));
     out->log_bytes = strlen(out->log);
-    if (result == NVRTC_RESULT_SUCCESS) return results_read(context, api, program, out);
+    if (result == NVRTC_RESULT_SUCCESS)
+        return input->to_ptx ? result_read_ptx(context, api, program, out) : results_read(context, api, program, out);
     SAGE_TRY(ptx_read(context, api, program, out));
     return compile_failed(context, input, out->log, api->get_error_string(result));
 }

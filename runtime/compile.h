@@ -4,6 +4,7 @@
 #define SAGE_COMPILE_H
 
 #include "sage.h"
+#include <stdbool.h>
 
 #define COMPILE_OPTIONS_MAX 32
 #define COMPILE_ARCH_BYTES  64
@@ -16,23 +17,25 @@ struct compile_input {
     const char *target;  /* "sm_90a" */
     const char *const *options; /* besides the standard ones; NULL where option_count is 0 */
     int option_count;
+    bool to_ptx; /* stop at PTX of the target's virtual architecture, with line information: no ptxas, no cubin */
 };
 
 // Owned by the context's allocator; compile_result_free. ptx and log are NUL-terminated, sizes do not count the NUL.
 struct compile_result {
-    void *cubin;
+    void *cubin; /* NULL where the input says to_ptx */
     size_t cubin_bytes;
     char *ptx; /* "" where NVRTC gives none beside a cubin */
     size_t ptx_bytes;
     char *log;
     size_t log_bytes;
-    int registers;   /* per thread; the most of all entries of the source */
+    int registers;   /* per thread; the most of all entries of the source; this and the others are 0 for to_ptx */
     int spill_bytes; /* stores + loads */
     int stack_bytes; /* local memory of the stack frame */
     int smem_static; /* bytes */
 };
 
-// Compiles with the standard options (--gpu-architecture=<target> --std=c++17 --ptxas-options=-v) and input's own.
+// Compiles with the standard options (--gpu-architecture=<target> --std=c++17 --ptxas-options=-v; to_ptx:
+// compute_<target> and --generate-line-info) and input's own.
 // Errors: NO_NVRTC, OUT_OF_MEMORY, INVALID_ARGUMENT, COMPILE: then out has the log, the PTX where NVRTC came that far,
 // and nothing else (free out as usual), and the context has the first error line. Threads: any number at once.
 sage_status compile_source(sage_context *context, const struct compile_input *input, struct compile_result *out);

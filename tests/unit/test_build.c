@@ -5,6 +5,7 @@
 #include "build.h"
 #include "build_messages.h"
 #include "kernel_meta.h"
+#include "ptx_image.h"
 #include "shipped.h"
 #include <inttypes.h>
 
@@ -30,7 +31,7 @@ static void open_kernels(struct kernels *k, const char *name) {
     *k = (struct kernels){.context = NULL};
     fixture_directory(k->dir);
     k->context = fixture_context(k->dir, NULL);
-    if (build_open(&k->setup, k->context, NULL) != SAGE_OK) {
+    if (build_open(&k->setup, k->context, NULL, BUILD_CUBIN) != SAGE_OK) {
         print_message("skipped: %s\n", sage_last_error(k->context));
         sage_context_destroy(k->context);
         fixture_remove_tree(k->dir);
@@ -283,6 +284,41 @@ static void test_second_build_neither_expands_nor_compiles(void **state) {
     close_kernels(&k);
 }
 
+// The image of a kernel for the machine, and that neither form is taken for the other.
+static void test_ptx_form_is_another_kernel(void **state) {
+    (void)state;
+    struct kernels k;
+    open_kernels(&k, "int8_fp16_d64");
+    struct build_job cubin = stats_job(&k), ptx = stats_job(&k), again = stats_job(&k);
+    assert_true(build_kernel(&k.setup, &cubin));
+    k.setup.form = BUILD_PTX;
+    assert_true(build_kernel(&k.setup, &ptx));
+    assert_false(ptx.cached);
+    assert_string_not_equal(ptx.key, cubin.key);
+    const struct cache_bytes *image = &ptx.entry.files.cubin;
+    const char *text = image->data;
+    assert_int_equal(text[image->bytes - 1], '\0');
+    assert_int_equal(strlen(text), image->bytes - 1);
+    assert_int_equal(ptx.meta.cubin_bytes, image->bytes);
+    assert_int_equal(ptx.meta.registers, 0);
+    assert_true(cubin.meta.registers > 0);
+    assert_non_null(strstr(text, ".target sm_80"));
+    assert_non_null(strstr(text, ptx.meta.entry));
+    int line = 1;
+    for (const char *p = text; p < strstr(text, "st.global"); p++) line += *p == '\n';
+    struct linemap map;
+    assert_true(ptx_image_map(text, &map));
+    const struct ptx_place place = ptx_image_place(text, &map, BUILD_SOURCE_NAME, line);
+    assert_non_null(place.file);
+    linemap_free(&map);
+    assert_true(build_kernel(&k.setup, &again));
+    assert_true(again.cached);
+    build_job_free(&k.setup, &again);
+    build_job_free(&k.setup, &ptx);
+    build_job_free(&k.setup, &cubin);
+    close_kernels(&k);
+}
+
 static void test_another_template_bundle_is_expanded_again(void **state) {
     (void)state;
     struct kernels k;
@@ -353,6 +389,7 @@ int main(void) {
         cmocka_unit_test(test_compiled_ptxas_errors),
         cmocka_unit_test(test_compiled_asm_without_its_semicolon),
         cmocka_unit_test(test_second_build_neither_expands_nor_compiles),
+        cmocka_unit_test(test_ptx_form_is_another_kernel),
         cmocka_unit_test(test_another_template_bundle_is_expanded_again),
         cmocka_unit_test(test_progress_can_stop_a_batch),
         cmocka_unit_test(test_batch_on_threads_gives_each_its_own),

@@ -1,5 +1,6 @@
 // Tests of ptxas_messages: which lines of a log are errors, and where the PTX says that they come from.
 // SPDX-License-Identifier: Apache-2.0
+#include "ptx_image.h"
 #include "ptxas_messages.h"
 
 #include <setjmp.h>
@@ -51,6 +52,61 @@ static void expect_place(const char *log, int source_line, int caller_line, cons
     assert_int_equal(e.caller_line, caller_line);
     assert_int_equal(e.ptx_len, strlen(rejected));
     assert_memory_equal(e.ptx, rejected, e.ptx_len);
+}
+
+static void test_origin_of_a_line(void **state) {
+    (void)state;
+    static const struct {
+        int ptx_line, source_line, caller_line;
+    } rows[] = {{1, 0, 0},  {3, 0, 0},   {7, 10, 0}, {11, 4, 12}, {16, 13, 0},
+                {18, 0, 0}, {24, 20, 0}, {99, 0, 0}, {-1, 0, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int source = -1, caller = -1;
+        ptx_line_origin(ptx, "kernel.cu", rows[i].ptx_line, &source, &caller);
+        assert_int_equal(source, rows[i].source_line);
+        assert_int_equal(caller, rows[i].caller_line);
+    }
+    int source, caller;
+    ptx_line_origin(ptx, "absent.cu", 7, &source, &caller);
+    assert_int_equal(source, 0);
+}
+
+// Line 4 of the emitted text comes from a wrapper, which line 12 calls.
+static void test_image_knows_template_lines(void **state) {
+    (void)state;
+    struct linemap map = {0}, back;
+    struct buf image = {0}, text = {0};
+    for (int line = 1; line <= 20; line++)
+        linemap_add(&map,
+                    line < 10   ? "ptx/mma.cu.tl"
+                    : line < 13 ? "stage/pv.cu.tl"
+                                : NULL,
+                    line < 10 ? line + 30 : line - 5);
+    ptx_image_write(ptx, &map, &image);
+    assert_memory_equal(image.data, ptx, sizeof ptx - 1);
+    assert_true(ptx_image_map(image.data, &back));
+    const struct ptx_place wrapped = ptx_image_place(image.data, &back, "kernel.cu", 11);
+    assert_string_equal(wrapped.file, "ptx/mma.cu.tl");
+    assert_int_equal(wrapped.line, 34);
+    assert_string_equal(wrapped.caller_file, "stage/pv.cu.tl");
+    assert_int_equal(wrapped.caller_line, 7);
+    ptx_place_text(&wrapped, &text);
+    assert_string_equal(text.data, "templates/stage/pv.cu.tl:7");
+    buf_clear(&text);
+    const struct ptx_place plain = ptx_image_place(image.data, &back, "kernel.cu", 7);
+    ptx_place_text(&plain, &text);
+    assert_string_equal(text.data, "templates/stage/pv.cu.tl:5");
+    buf_clear(&text);
+    const struct ptx_place own = ptx_image_place(image.data, &back, "kernel.cu", 16); // sagegen's own line
+    ptx_place_text(&own, &text);
+    assert_string_equal(text.data, "");
+    linemap_free(&back);
+    assert_false(ptx_image_map(ptx, &back));
+    const struct ptx_place none = ptx_image_place(ptx, &back, "kernel.cu", 7);
+    assert_null(none.file);
+    linemap_free(&map);
+    buf_free(&image);
+    buf_free(&text);
 }
 
 static void test_nearest_loc_above(void **state) {
@@ -114,9 +170,10 @@ static void test_which_logs_have_lines(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nearest_loc_above),      cmocka_unit_test(test_syntax_error_behind_asm_is_the_asm_s),
-        cmocka_unit_test(test_errors_without_a_place), cmocka_unit_test(test_log_of_several_messages),
-        cmocka_unit_test(test_which_logs_have_lines),
+        cmocka_unit_test(test_nearest_loc_above),          cmocka_unit_test(test_syntax_error_behind_asm_is_the_asm_s),
+        cmocka_unit_test(test_errors_without_a_place),     cmocka_unit_test(test_log_of_several_messages),
+        cmocka_unit_test(test_which_logs_have_lines),      cmocka_unit_test(test_origin_of_a_line),
+        cmocka_unit_test(test_image_knows_template_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
