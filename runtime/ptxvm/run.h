@@ -197,6 +197,14 @@ struct mbarrier *mbarrier_overlap(const struct block *b, uint32_t offset, uint32
 // The mbarrier at a shared address (own or of the cluster); NULL after a finding.
 struct mbarrier *mbarrier_find(struct exec *x, const struct instruction *i, int lane, uint64_t address,
                                struct block **owner);
+enum { MBARRIER_COUNT_MAX = (1 << 20) - 1 };
+bool mbarrier_init(struct exec *x, const struct instruction *i, int lane, struct block *b, uint32_t offset,
+                   uint32_t count);
+void mbarrier_invalidate(struct block *b, struct mbarrier *m);
+// One change each; false after a finding. mbarrier_settle then completes the phase if nothing is pending.
+bool mbarrier_arrive(struct exec *x, const struct instruction *i, int lane, struct mbarrier *m, uint32_t count);
+bool mbarrier_transact(struct exec *x, const struct instruction *i, int lane, struct mbarrier *m, int64_t bytes);
+void mbarrier_settle(struct run *r, struct block *b, struct mbarrier *m);
 // The number of the next operation that completes on m, as its clock.
 uint32_t mbarrier_next_clock(struct run *r, const struct mbarrier *m);
 // An asynchronous copy of `bytes`, number `clock`, has completed on m.
