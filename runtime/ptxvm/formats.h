@@ -114,6 +114,31 @@ static inline uint32_t float_to_f16(float value) {
     return sign | ((magnitude + 0xfffu + (magnitude >> 13 & 1u) - 0x38000000u) >> 13);
 }
 
+// A float to a format of 8 bits or less, nearest, ties to even, saturating: as format_encode(.., FORMAT_SATFINITE), in
+// few steps where the layout is constant. `nan`: what NaN becomes.
+static inline uint32_t float_to_small(float value, unsigned bits, unsigned mantissa, int emin, uint32_t finite,
+                                      uint32_t nan) {
+    uint32_t all = float_bits(value), sign = all >> 31 << (bits - 1), magnitude = all & 0x7fffffffu;
+    unsigned cut = 23 - mantissa;
+    uint32_t rebias = (uint32_t)(126 + emin) << mantissa; /* float's exponent field, in units of the format's */
+    // Below the least normal value the adder rounds to multiples of the least subnormal, which is the last bit of `step`.
+    uint32_t step = (uint32_t)(127 + emin + (int)cut) << 23;
+    uint32_t small = float_bits(bits_float(magnitude) + bits_float(step)) - step;
+    uint32_t normal = ((magnitude + ((1u << (cut - 1)) - 1u) + (magnitude >> cut & 1u)) >> cut) - rebias;
+    uint32_t code = magnitude < (uint32_t)(127 + emin) << 23 ? small : normal;
+    if (magnitude > 0x7f800000u) return nan;
+    return sign | (code < finite ? code : finite);
+}
+static inline uint32_t float_to_e4m3(float value) {
+    return float_to_small(value, 8, 3, -6, 0x7e, 0x7f);
+}
+static inline uint32_t float_to_e5m2(float value) {
+    return float_to_small(value, 8, 2, -14, 0x7b, 0x7f);
+}
+static inline uint32_t float_to_e2m1(float value) {
+    return float_to_small(value, 4, 1, 0, 0x7, 0x7);
+}
+
 // a + b rounded to odd in double: a later rounding to at most 51 bits then gives the correctly rounded sum.
 static inline double add_to_odd(double a, double b) {
     double sum = a + b, b_part = sum - a, error = (a - (sum - b_part)) + (b - b_part);

@@ -4,6 +4,10 @@
 
 #include <fenv.h>
 
+#define BITS4(k) 1u << (k), 2u << (k), 4u << (k), 8u << (k)
+const uint32_t lane_bits[LANES] = {BITS4(0),  BITS4(4),  BITS4(8),  BITS4(12),
+                                   BITS4(16), BITS4(20), BITS4(24), BITS4(28)};
+
 /* -- Operands ------------------------------------------------------------------------------------------------------ */
 
 static enum ptx_type twice_as_wide(enum ptx_type type) {

@@ -113,6 +113,9 @@ SCALAR_TYPE(bf16, float, uint32_t, bf16_to_float(bits & 0xffffu), float_to_bf16(
                   d[l] = D##_store((D##_value)(expression));)                                                          \
     }
 
+// Bit l at index l: selecting by it, and or-ing what was selected, are loops that the compiler can vectorise.
+extern const uint32_t lane_bits[LANES];
+
 // Lanes of a 32-bit mask to a predicate slot: only active ones change.
 static inline void write_predicate(const struct exec *x, uint32_t slot, uint32_t mask) {
     uint32_t *p = predicate(x, slot);
