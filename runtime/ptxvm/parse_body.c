@@ -11,6 +11,15 @@ static bool is_mnemonic(char c) {
            c == ':';
 }
 
+// Opcodes are lower case; anything else is a name in the wrong place.
+static bool is_opcode(struct span span) {
+    for (size_t k = 0; k < span.bytes; k++) {
+        char c = span.text[k];
+        if (!(c >= 'a' && c <= 'z') && !(k && ((c >= '0' && c <= '9') || c == '_'))) return false;
+    }
+    return span.bytes > 0;
+}
+
 // Takes "cvt.rn.f16x2.f32" apart.
 static bool split(struct parser *p, struct name *name) {
     struct mnemonic *mnemonic = parse_alloc(p, sizeof *mnemonic);
@@ -23,6 +32,8 @@ static bool split(struct parser *p, struct name *name) {
         struct name *part = span.bytes && mnemonic ? lex_intern(p, span) : NULL;
         if (!part) return parse_fail(p, "malformed instruction '%.100s'", name->text);
         if (!first && pieces == PTX_MODIFIERS_MAX) return parse_fail(p, "more than %d modifiers", PTX_MODIFIERS_MAX);
+        if (first && !is_opcode(span))
+            return parse_fail(p, "an instruction is expected, not '%.100s'", name->text);
         if (first)
             mnemonic->opcode = part->text;
         else

@@ -386,7 +386,7 @@ static void refused_bodies(void **state) {
         {"{ {", 7, "does not end", SYNTAX},
         {"} ret;", 5, "a directive is expected", SYNTAX},
         {"proto: .callprototype _ (.param .b64 _); call %r1, (%r2), proto;", 5, "indirect call", UNSUPPORTED},
-        {"$ 5;", 5, "malformed", SYNTAX},
+        {"$ 5;", 5, "an instruction is expected", SYNTAX},
         {"\x80\xff;", 5, "statement is expected", SYNTAX},
     };
     for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
