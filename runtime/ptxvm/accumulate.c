@@ -15,8 +15,7 @@ typedef int32_t vector_int __attribute__((vector_size(16)));
 typedef uint32_t vector_unsigned __attribute__((vector_size(16)));
 typedef int16_t vector_short __attribute__((vector_size(16)));
 
-/* -- Models ----------------------------------------------------------------------------------------------------------
- */
+/* -- Models -------------------------------------------------------------------------------------------------------- */
 
 #define ACCUMULATE_ROW(klass, sm, chunk, bits, mantissa) {ACCUMULATE_##klass, sm, chunk, bits, mantissa},
 static const struct accumulate_model models[] = {ACCUMULATE_MODELS(ACCUMULATE_ROW)};
@@ -28,8 +27,7 @@ const struct accumulate_model *accumulate_model(enum accumulate_class klass, int
     return best;
 }
 
-/* -- Powers of two and rounding --------------------------------------------------------------------------------------
- */
+/* -- Powers of two and rounding ------------------------------------------------------------------------------------ */
 
 enum { LEAST_EXPONENT = -126 }; /* of an alignment */
 
@@ -69,8 +67,7 @@ static float round_f16(double value) {
     return f16_to_float(float_to_f16((float)bits_double(odd)));
 }
 
-/* -- One row by eight columns ----------------------------------------------------------------------------------------
- */
+/* -- One row by eight columns -------------------------------------------------------------------------------------- */
 
 static vector_short larger(vector_short a, vector_short b) {
 #if defined(__SSE2__)
@@ -128,8 +125,7 @@ static void add_products_wide(const float *a, const float (*b)[8], unsigned k, c
     }
 }
 
-/* -- Float products --------------------------------------------------------------------------------------------------
- */
+/* -- Float products ------------------------------------------------------------------------------------------------ */
 
 // Eight columns of a row while a chunk is summed. Loops over them are branch-free, so that compilers vectorise.
 struct chunk {
@@ -229,6 +225,18 @@ static unsigned special_columns(const struct accumulate_float *p, unsigned row, 
     return mask;
 }
 
+// Sums that overflowed stay infinite: result[column], its bit, and a zero to go on with. Columns of `mask` are done.
+static unsigned set_aside(unsigned mask, float c[8], float result[8]) {
+    unsigned aside = 0;
+    for (unsigned column = 0; column < 8; column++)
+        if (is_special(c[column])) {
+            if (!(mask >> column & 1u)) result[column] = c[column];
+            c[column] = 0.0f;
+            aside |= 1u << column;
+        }
+    return aside;
+}
+
 void accumulate_float(const struct accumulate_float *p, float c[][8]) {
     enum accumulate_class klass = p->model->klass;
     bool is_wide = klass == ACCUMULATE_TF32 || (klass == ACCUMULATE_HALF && p->is_bf16);
@@ -238,15 +246,16 @@ void accumulate_float(const struct accumulate_float *p, float c[][8]) {
         unsigned special = special_columns(p, row, c[row], result);
         for (unsigned column = 0; column < 8; column++)
             if (special >> column & 1u) c[row][column] = 0.0f;
-        for (unsigned k = 0; k < p->k; k += chunk)
+        for (unsigned k = 0; k < p->k; k += chunk) {
             add_chunk(p, row, k, p->k - k < chunk ? p->k - k : chunk, is_wide, c[row]);
+            special |= set_aside(special, c[row], result);
+        }
         for (unsigned column = 0; column < 8; column++)
             if (special >> column & 1u) c[row][column] = result[column];
     }
 }
 
-/* -- Integers --------------------------------------------------------------------------------------------------------
- */
+/* -- Integers ------------------------------------------------------------------------------------------------------ */
 
 // A sum of products below 2^24 is exact in float: 64 * 2^8, or 32 * 255 * 255.
 void accumulate_integer(const struct tile_rows *a, const struct tile_columns *b, unsigned rows, unsigned k,
@@ -265,8 +274,7 @@ void accumulate_integer(const struct tile_rows *a, const struct tile_columns *b,
     }
 }
 
-/* -- Block-scaled 4-bit products -------------------------------------------------------------------------------------
- */
+/* -- Block-scaled 4-bit products ----------------------------------------------------------------------------------- */
 
 // A scale as significand and exponent; a zero has the lowest exponent, subnormals of ue4m3 exponent -6.
 static double scale_significand(float scale, int lowest, int *exponent) {

@@ -2,8 +2,7 @@
 // values. SPDX-License-Identifier: Apache-2.0
 #include "fragment.h"
 
-/* -- Places ----------------------------------------------------------------------------------------------------------
- */
+/* -- Places -------------------------------------------------------------------------------------------------------- */
 
 struct fragment_place fragment_a(unsigned rows, unsigned bits, unsigned row, unsigned k) {
     unsigned per_word = bits == 64 ? 1 : 32 / bits;
@@ -24,8 +23,7 @@ struct fragment_place fragment_matrix(bool transposed, unsigned matrix, unsigned
     return (struct fragment_place){(uint8_t)(r * 4 + c / 2), (uint8_t)matrix, (uint8_t)(c % 2 * 16)};
 }
 
-/* -- Moving operands -------------------------------------------------------------------------------------------------
- */
+/* -- Moving operands ----------------------------------------------------------------------------------------------- */
 
 static const uint32_t *lanes_of(const uint8_t *file, uint32_t slot) {
     return (const uint32_t *)(const void *)(file + slot);

@@ -12,8 +12,7 @@ struct fragment_place {
     uint8_t lane, reg, bit;
 };
 
-/* -- Operands of mma.sync and, per warp (16 rows), of wgmma ----------------------------------------------------------
- */
+/* -- Operands of mma.sync and, per warp (16 rows), of wgmma -------------------------------------------------------- */
 
 // Four lanes (a quad) share a row of A or a column of B: of each 128 bits (f64: 256) along k, a lane has one register.
 // A lists the row groups 0-7, 8-15 of the first 128 bits, then of the next. Shapes with 8 rows have one row group.
@@ -41,8 +40,7 @@ static inline struct fragment_place fragment_c(unsigned rows, unsigned bits, uns
 struct fragment_place fragment_a(unsigned rows, unsigned bits, unsigned row, unsigned k);
 struct fragment_place fragment_b(unsigned bits, unsigned k, unsigned column);
 
-/* -- Scales of block-scaled mma.sync (16 rows, 8 columns) ------------------------------------------------------------
- */
+/* -- Scales of block-scaled mma.sync (16 rows, 8 columns) ---------------------------------------------------------- */
 
 // Scale of block `block` along k. Selectors: byte_id 0-3 (scale_vec::1X), 0 or 2 (2X), 0 (4X); thread_id 0-1 for A (the
 // pair of a quad's lanes that supplies: the first has rows 0-7, the second 8-15), 0-3 for B (the lane of the quad).
@@ -57,15 +55,13 @@ static inline struct fragment_place fragment_scale_b(unsigned byte_id, unsigned 
     return (struct fragment_place){(uint8_t)(column * 4 + thread_id), 0, (uint8_t)(8 * (byte_id + block))};
 }
 
-/* -- ldmatrix, stmatrix, movmatrix: 8x8 matrices of 16-bit elements ---------------------------------------------------
- */
+/* -- ldmatrix, stmatrix, movmatrix: 8x8 matrices of 16-bit elements ------------------------------------------------ */
 
 // Element [row][column] of the matrix in memory; its row's address comes from lane 8 * matrix + row, its register is
 // number `matrix` of the vector.
 struct fragment_place fragment_matrix(bool transposed, unsigned matrix, unsigned row, unsigned column);
 
-/* -- Moving whole operands -------------------------------------------------------------------------------------------
- */
+/* -- Moving whole operands ----------------------------------------------------------------------------------------- */
 
 enum { FRAGMENT_WORDS = 8 }; /* 32-bit words along k of a row of A or a column of B, at most: 256 bits */
 

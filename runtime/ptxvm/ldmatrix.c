@@ -6,8 +6,7 @@
 #include "mma.h"
 #include "vm.h"
 
-/* -- Rows ------------------------------------------------------------------------------------------------------------
- */
+/* -- Rows ---------------------------------------------------------------------------------------------------------- */
 
 enum { ROW_BYTES = 16 };
 enum { SHAPE_TRANSPOSED = 1, SHAPE_B4 = 2, SHAPE_B6 = 4, BASE_WIDE = 8 }; /* instruction.flags */
@@ -25,8 +24,7 @@ static bool row_bytes(struct exec *x, const struct instruction *i, unsigned acce
     return fine;
 }
 
-/* -- ldmatrix --------------------------------------------------------------------------------------------------------
- */
+/* -- ldmatrix ------------------------------------------------------------------------------------------------------ */
 
 static void run_ldmatrix(struct exec *x, const struct instruction *i) {
     uint8_t *row[LANES];
@@ -64,8 +62,7 @@ static void run_ldmatrix_narrow(struct exec *x, const struct instruction *i) {
     }
 }
 
-/* -- stmatrix --------------------------------------------------------------------------------------------------------
- */
+/* -- stmatrix ------------------------------------------------------------------------------------------------------ */
 
 static void run_stmatrix(struct exec *x, const struct instruction *i) {
     uint8_t *row[LANES];
@@ -95,8 +92,7 @@ static void run_stmatrix_bytes(struct exec *x, const struct instruction *i) {
             }
 }
 
-/* -- movmatrix -------------------------------------------------------------------------------------------------------
- */
+/* -- movmatrix ----------------------------------------------------------------------------------------------------- */
 
 static void run_movmatrix(struct exec *x, const struct instruction *i) {
     uint32_t out[LANES] = {0};
@@ -110,8 +106,7 @@ static void run_movmatrix(struct exec *x, const struct instruction *i) {
     memcpy(lanes32(x, i->dst), out, sizeof out);
 }
 
-/* -- Binding ---------------------------------------------------------------------------------------------------------
- */
+/* -- Binding ------------------------------------------------------------------------------------------------------- */
 
 static bool take_count(struct binder *b, struct instruction *out) {
     static const char *const names[] = {"x1", "x2", "x4", NULL};

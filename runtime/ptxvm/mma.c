@@ -9,8 +9,7 @@
 #include "formats.h"
 #include "vm.h"
 
-/* -- Operands --------------------------------------------------------------------------------------------------------
- */
+/* -- Operands ------------------------------------------------------------------------------------------------------ */
 
 static const struct ptx_operand *vector_element(struct binder *b, const struct ptx_operand *op, unsigned count,
                                                 unsigned k) {
@@ -41,8 +40,7 @@ bool mma_take_aligned(struct binder *b) {
     return bind_fail(b, "needs .sync.aligned");
 }
 
-/* -- Variants --------------------------------------------------------------------------------------------------------
- */
+/* -- Variants ------------------------------------------------------------------------------------------------------ */
 
 enum mma_kind { KIND_NONE, KIND_F8F6F4, KIND_MXF8F6F4, KIND_MXF4, KIND_MXF4NVF4 };
 static const char *const kind_names[] = {"kind::f8f6f4", "kind::mxf8f6f4", "kind::mxf4", "kind::mxf4nvf4", NULL};
@@ -104,8 +102,7 @@ static const struct variant *find_variant(const char *shape, enum mma_kind kind,
     return NULL;
 }
 
-/* -- Execution -------------------------------------------------------------------------------------------------------
- */
+/* -- Execution ----------------------------------------------------------------------------------------------------- */
 
 void mma_load(const struct exec *x, const struct instruction *i, struct tile_rows *a, struct tile_columns *b) {
     const struct mma *m = i->aux;
@@ -175,8 +172,7 @@ static void run_double(struct exec *x, const struct instruction *i) {
         }
 }
 
-/* -- Binding ---------------------------------------------------------------------------------------------------------
- */
+/* -- Binding ------------------------------------------------------------------------------------------------------- */
 
 // Modifiers -> variant and m.
 static const struct variant *take_variant(struct binder *b, struct mma *m) {

@@ -7,8 +7,7 @@
 #include "mma.h"
 #include "vm.h"
 
-/* -- Execution -------------------------------------------------------------------------------------------------------
- */
+/* -- Execution ----------------------------------------------------------------------------------------------------- */
 
 static float read_scale(const struct exec *x, const struct mma *m, uint32_t slot, struct fragment_place place) {
     uint32_t code = lanes32(x, slot)[place.lane] >> place.bit & 0xffu;
@@ -108,8 +107,7 @@ static void run_scaled8(struct exec *x, const struct instruction *i) {
     fragment_scatter_c(x->file, i->slots, 16, 32, 0, c.bits);
 }
 
-/* -- Binding ---------------------------------------------------------------------------------------------------------
- */
+/* -- Binding ------------------------------------------------------------------------------------------------------- */
 
 // Selectors {byte-id, thread-id}: 16-bit registers or numbers.
 static bool take_selectors(struct binder *b, const struct ptx_operand *op, uint32_t slot[2]) {

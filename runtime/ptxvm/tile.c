@@ -3,8 +3,7 @@
 
 #include "formats.h"
 
-/* -- Values ----------------------------------------------------------------------------------------------------------
- */
+/* -- Values -------------------------------------------------------------------------------------------------------- */
 
 static void decode_half(bool is_bf16, unsigned k, const uint32_t *raw, float *value) {
     for (unsigned word = 0; word < k / 2; word++) {
@@ -72,8 +71,7 @@ void tile_decode(enum ptx_type type, unsigned container, unsigned k, const uint3
     }
 }
 
-/* -- Exponents -------------------------------------------------------------------------------------------------------
- */
+/* -- Exponents ----------------------------------------------------------------------------------------------------- */
 
 // X(type, lowest normal exponent)
 #define TILE_EXPONENTS(X)                                                                                              \

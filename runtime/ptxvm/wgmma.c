@@ -9,8 +9,7 @@
 #include "formats.h"
 #include "mma.h"
 
-/* -- Computing -------------------------------------------------------------------------------------------------------
- */
+/* -- Computing ----------------------------------------------------------------------------------------------------- */
 
 static void load_a(const struct exec *x, const struct wgmma_job *job, struct tile_rows *a) {
     const struct wgmma *w = job->i->aux;
@@ -73,8 +72,7 @@ void wgmma_compute(const struct exec *x, const struct wgmma_job *job) {
     }
 }
 
-/* -- Issue -----------------------------------------------------------------------------------------------------------
- */
+/* -- Issue --------------------------------------------------------------------------------------------------------- */
 
 static bool read_descriptor(struct exec *x, const struct instruction *i, uint32_t slot, uint64_t *out) {
     const uint64_t *lane = lanes64(x, slot);
@@ -141,8 +139,7 @@ static void run_wait(struct exec *x, const struct instruction *i) {
     if (state != NULL) wgmma_state_wait(x, state, (uint32_t)i->imm);
 }
 
-/* -- Binding ---------------------------------------------------------------------------------------------------------
- */
+/* -- Binding ------------------------------------------------------------------------------------------------------- */
 
 #define FLOAT8 (TYPE_BIT(PTX_E4M3) | TYPE_BIT(PTX_E5M2))
 #define BYTES  (TYPE_BIT(PTX_S8) | TYPE_BIT(PTX_U8))

@@ -16,8 +16,7 @@ void wgmma_state_destroy(struct wgmma_state *state);
 // x->active. Warps without state return at once; instructions that touch no accumulator and no A register cost a few
 // loads.
 
-/* -- Between the parts of wgmma --------------------------------------------------------------------------------------
- */
+/* -- Between the parts of wgmma ------------------------------------------------------------------------------------ */
 
 struct accumulate_model;
 

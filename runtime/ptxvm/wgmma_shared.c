@@ -5,8 +5,7 @@
 
 #include "wgmma.h"
 
-/* -- Addresses -------------------------------------------------------------------------------------------------------
- */
+/* -- Addresses ----------------------------------------------------------------------------------------------------- */
 
 enum { CHUNK = 16 /* bytes */, MN_K = 16 /* k of an MN-major operand */ };
 
@@ -65,8 +64,7 @@ unsigned wgmma_matrix_chunks(const struct wgmma_matrix *m, unsigned first, unsig
     return count;
 }
 
-/* -- Checks ----------------------------------------------------------------------------------------------------------
- */
+/* -- Checks -------------------------------------------------------------------------------------------------------- */
 
 enum { WINDOW = 1 << 18 /* bytes that a descriptor can point at */, WINDOW_WORDS = WINDOW / CHUNK / 64 };
 
@@ -102,8 +100,7 @@ bool wgmma_matrix_access(struct exec *x, const struct instruction *i, const stru
     return access_runs(x, i, used, low, high);
 }
 
-/* -- Loads -----------------------------------------------------------------------------------------------------------
- */
+/* -- Loads --------------------------------------------------------------------------------------------------------- */
 
 void wgmma_matrix_load(const struct block *block, const struct wgmma_matrix *m, unsigned first, unsigned rows,
                        uint32_t raw[][8]) {

@@ -7,8 +7,7 @@
 #include "isa.h"
 #include "wgmma.h"
 
-/* -- State -----------------------------------------------------------------------------------------------------------
- */
+/* -- State --------------------------------------------------------------------------------------------------------- */
 
 // Marks of one register (WGMMA_UNIT bytes of the file): numbers of groups and fences, 0: never.
 struct mark {
@@ -55,8 +54,7 @@ struct wgmma_state *wgmma_state_of(struct exec *x, const struct instruction *i) 
     return state;
 }
 
-/* -- Computing -------------------------------------------------------------------------------------------------------
- */
+/* -- Computing ----------------------------------------------------------------------------------------------------- */
 
 static void compute_through(const struct exec *x, struct wgmma_state *state, uint32_t group) {
     while (state->first < state->jobs && state->job[state->first].group <= group)
@@ -88,8 +86,7 @@ void wgmma_state_fence(struct wgmma_state *state) {
     state->fences++;
 }
 
-/* -- Issue -----------------------------------------------------------------------------------------------------------
- */
+/* -- Issue --------------------------------------------------------------------------------------------------------- */
 
 static void check_accumulator(struct exec *x, const struct instruction *i, const struct wgmma_state *state,
                               unsigned k) {
@@ -152,8 +149,7 @@ bool wgmma_state_issue(struct exec *x, struct wgmma_state *state, struct wgmma_j
     return true;
 }
 
-/* -- Ordinary instructions -------------------------------------------------------------------------------------------
- */
+/* -- Ordinary instructions ----------------------------------------------------------------------------------------- */
 
 static void count_down(const struct exec *x, struct wgmma_state *state) {
     if (--state->countdown == 0) compute_through(x, state, state->due);
@@ -189,8 +185,7 @@ void wgmma_check_registers(struct exec *x, const struct instruction *i) {
     for (uint32_t t = first; t < end; t++) check_touch(x, i, state, registers->touch[t]);
 }
 
-/* -- Which registers a statement touches -----------------------------------------------------------------------------
- */
+/* -- Which registers a statement touches --------------------------------------------------------------------------- */
 
 static bool is_named(const char *text, const char *const *names) {
     for (; *names != NULL; names++)
