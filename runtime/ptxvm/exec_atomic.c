@@ -94,7 +94,7 @@ static uint64_t load_bits(const uint8_t *at, unsigned width) {
     return bits;
 }
 
-static uint64_t lane_bits(const struct exec *x, uint32_t slot, unsigned width, unsigned lane) {
+static uint64_t operand_bits(const struct exec *x, uint32_t slot, unsigned width, unsigned lane) {
     if (slot == 0) return 0;
     return width == 8 ? lanes64(x, slot)[lane] : lanes32(x, slot)[lane];
 }
@@ -111,7 +111,7 @@ static void combine_lane(const struct exec *x, const struct instruction *i, unsi
     const uint32_t *d = i->slots, *b = d + i->count, *c = b + i->count;
     for (unsigned k = 0; k < i->count; k++, at += i->width) {
         uint64_t old = load_bits(at, i->width);
-        uint64_t new = combine(old, lane_bits(x, b[k], i->width, lane), lane_bits(x, c[k], i->width, lane));
+        uint64_t new = combine(old, operand_bits(x, b[k], i->width, lane), operand_bits(x, c[k], i->width, lane));
         memcpy(at, &new, i->width);
         if (d[k] == 0) continue;
         if (i->width == 8)
