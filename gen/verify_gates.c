@@ -111,10 +111,10 @@ static void run_distributions(struct verify_session *s) {
         if (quick && kind == RANDOM_OUTLIER && s->unit->io == SPEC_IO_BF16) continue;
         // Many heads, for many independent errors: rows of a head share those of its K and V.
         const struct gate_case c = {.kind = (enum random_kind)kind,
-                                    .shape = {1, 16, s->unit->plan.fp4 ? 16 : 8, n, n},
+                                    .shape = {1, 8, s->unit->plan.fp4 ? 8 : 4, n, n},
                                     .layout = kind == RANDOM_OUTLIER ? LAYOUT_FUSED : LAYOUT_BNHD,
-                                    .sample_heads = quick ? 8 : 16,
-                                    .sample_rows = quick ? 24 : 16,
+                                    .sample_heads = 8,
+                                    .sample_rows = quick ? 24 : 40,
                                     .index = kind};
         run_case(s, &c, headline);
     }
@@ -130,9 +130,9 @@ static void run_long(struct verify_session *s) {
             if (kind == RANDOM_OUTLIER || (kind == RANDOM_RUNS && s->unit->safe_form)) continue;
             if (s->unit->plan.emulate_fp4 && i > 0) continue; // a hundred times slower than the real thing
             const struct gate_case c = {.kind = (enum random_kind)kind,
-                                        .shape = {1, 1, 1, lengths[i], lengths[i]},
-                                        .sample_heads = 1,
-                                        .sample_rows = i == 0 ? 128 : 96,
+                                        .shape = {1, 4, 4, lengths[i], lengths[i]},
+                                        .sample_heads = 4,
+                                        .sample_rows = 32,
                                         .index = 10 + 3 * i + kind};
             run_case(s, &c, true);
         }
