@@ -119,6 +119,26 @@ void ptxvm_kernel_info(const ptxvm_kernel *kernel, struct ptxvm_kernel_info *out
 // Offset and size in the parameter block of parameter `index`. False: no such parameter.
 bool ptxvm_kernel_parameter(const ptxvm_kernel *kernel, unsigned index, size_t *offset, size_t *bytes);
 
+/* -- Tensor maps --------------------------------------------------------------------------------------------------- */
+
+enum ptxvm_swizzle { PTXVM_SWIZZLE_NONE, PTXVM_SWIZZLE_32, PTXVM_SWIZZLE_64, PTXVM_SWIZZLE_128 }; /* bytes of the pattern */
+
+// What cuTensorMapEncodeTiled takes, without interleave.
+struct ptxvm_tensor_map {
+    unsigned element_bytes;      /* 1, 2, 4, 8 */
+    unsigned rank;               /* 1 to 5 */
+    uint64_t address;            /* multiple of 16 */
+    uint64_t dimension[5];       /* elements; [0] is the innermost */
+    uint64_t stride[4];          /* bytes from one element to the next of dimension 1, 2, ...; multiples of 16 */
+    unsigned box[5];             /* elements, 1 to 256 */
+    unsigned element_stride[5];  /* 1 to 8; 0 counts as 1 */
+    enum ptxvm_swizzle swizzle;
+    bool fill_nan;               /* outside of the tensor NaN (2 bytes: f16/bf16, 4: f32) instead of 0 */
+};
+// Writes the 128 bytes that this machine's cp.async.bulk.tensor reads as a CUtensorMap. They are not NVIDIA's format.
+// Errors: ARGUMENT (what the driver would refuse).
+ptxvm_status ptxvm_tensor_map_encode(const struct ptxvm_tensor_map *map, void *bytes128);
+
 /* -- Launch -------------------------------------------------------------------------------------------------------- */
 
 struct ptxvm_launch {

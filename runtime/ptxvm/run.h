@@ -87,8 +87,8 @@ struct run {
         bool valid;
         uint64_t before[2], after[2];
     } memo;
-    struct async_op *op;      /* pending asynchronous operations of bulk copies; async_bulk.c */
-    unsigned ops, ops_max;
+    struct async_op *op;      /* bulk copies under way; async.c */
+    unsigned ops, ops_max, ops_undone;
     unsigned pending_copies;  /* cp.async not yet done, all warps */
 };
 
@@ -220,7 +220,7 @@ void mbarriers_destroy(struct run *r);
 // Text about the mbarrier for deadlock reports.
 void mbarrier_describe(const struct run *r, uint64_t address, char *text, size_t bytes);
 
-/* -- Asynchronous work (async_copy.c, async_bulk.c) ---------------------------------------------------------------- */
+/* -- Asynchronous work (async.c, async_copy.c) --------------------------------------------------------------------- */
 
 // Does one pending operation; false: there was none.
 bool async_step(struct run *r);

@@ -351,7 +351,7 @@ void run_cluster(struct run *r) {
     enum { LOOK_EVERY = 4096 };
     draw_temper(r);
     for (uint64_t turn = 1; r->live_warps && !r->stopped; turn++) {
-        if ((r->ops || r->pending_copies) && (run_random(r) & 255) < r->temper.eagerness) async_step(r);
+        if ((r->ops_undone || r->pending_copies) && (run_random(r) & 255) < r->temper.eagerness) async_step(r);
         if (!r->ready_count && !async_step(r) && !release_polls(r)) {
             report_deadlock(r);
             break;
