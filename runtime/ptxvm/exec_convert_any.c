@@ -101,15 +101,15 @@ static uint64_t encoded(const struct conversion *c, double v) {
     case PTX_F64:
         return double_bits(v);
     case PTX_F16:
-        return format_encode(FORMAT_F16, v, c->rounding, c->flags);
+        return narrow_encode(FORMAT_F16, v, c->rounding, c->flags);
     case PTX_BF16:
-        return format_encode(FORMAT_BF16, v, c->rounding, c->flags);
+        return narrow_encode(FORMAT_BF16, v, c->rounding, c->flags);
     case PTX_TF32:
-        return format_encode(FORMAT_TF32, v, c->rounding, c->flags);
+        return narrow_encode(FORMAT_TF32, v, c->rounding, c->flags);
     default:
         break;
     }
-    uint32_t code = format_encode(FORMAT_F32, v, c->rounding, c->flags);
+    uint32_t code = narrow_encode(FORMAT_F32, v, c->rounding, c->flags);
     return c->ftz ? float_bits(flush(bits_float(code))) : code;
 }
 

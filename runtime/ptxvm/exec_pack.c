@@ -40,8 +40,8 @@ static void pair_from_floats(struct exec *x, const struct instruction *i) {
     const uint32_t *high = lanes32(x, i->src[0]), *low = lanes32(x, i->src[1]);
     enum format format = c->to->format;
     unsigned stride = c->to->stride;
-    LANE_LOOP(x, uint32_t upper = format_encode(format, (double)bits_float(high[l]), c->rounding, c->flags);
-              uint32_t lower = format_encode(format, (double)bits_float(low[l]), c->rounding, c->flags);
+    LANE_LOOP(x, uint32_t upper = narrow_encode(format, (double)bits_float(high[l]), c->rounding, c->flags);
+              uint32_t lower = narrow_encode(format, (double)bits_float(low[l]), c->rounding, c->flags);
               d[l] = lower | upper << stride;)
 }
 
@@ -49,10 +49,10 @@ static void pair_from_pair(struct exec *x, const struct instruction *i) {
     const struct pair_conversion *c = i->aux;
     uint32_t *d = lanes32(x, i->dst);
     const uint32_t *a = lanes32(x, i->src[0]);
-    LANE_LOOP(x, float low = format_decode(c->from->format, a[l]);
-              float high = format_decode(c->from->format, a[l] >> c->from->stride);
-              d[l] = format_encode(c->to->format, (double)low, c->rounding, c->flags) |
-                     format_encode(c->to->format, (double)high, c->rounding, c->flags) << c->to->stride;)
+    LANE_LOOP(x, float low = narrow_decode(c->from->format, a[l]);
+              float high = narrow_decode(c->from->format, a[l] >> c->from->stride);
+              d[l] = narrow_encode(c->to->format, (double)low, c->rounding, c->flags) |
+                     narrow_encode(c->to->format, (double)high, c->rounding, c->flags) << c->to->stride;)
 }
 
 // The kernels' quantisers: .rn(.satfinite) without .relu from two f32.

@@ -51,7 +51,7 @@ const float format_ue8m0[256] = {ROW256(UE8M0, 0u)};
 
 /* -- Decoding ------------------------------------------------------------------------------------------------------ */
 
-float format_decode(enum format format, uint32_t code) {
+float narrow_decode(enum format format, uint32_t code) {
     switch (format) {
     case FORMAT_F16:
         return f16_to_float(code & 0xffffu);
@@ -135,7 +135,7 @@ static uint32_t unsigned_code(enum format format, uint64_t magnitude, enum round
     return satfinite ? f->finite : overflow_code(f, rounding, negative, infinite);
 }
 
-uint32_t format_encode(enum format format, double value, enum rounding rounding, unsigned flags) {
+uint32_t narrow_encode(enum format format, double value, enum rounding rounding, unsigned flags) {
     const struct layout *f = &layouts[format];
     uint64_t bits = double_bits(value), magnitude = bits & ~(UINT64_C(1) << 63);
     bool negative = bits >> 63 != 0;

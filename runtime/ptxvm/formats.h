@@ -35,18 +35,18 @@ enum rounding {
     ROUND_AWAY     /* .rna: nearest, ties away from zero */
 };
 
-enum { FORMAT_SATFINITE = 1, FORMAT_RELU = 2 }; /* flags of format_encode */
+enum { FORMAT_SATFINITE = 1, FORMAT_RELU = 2 }; /* flags of narrow_encode */
 
 /* -- All formats --------------------------------------------------------------------------------------------------- */
 
 // Value of a code; bits above the format's are ignored (tf32: the low 13 bits of the float too).
-float format_decode(enum format format, uint32_t code);
+float narrow_decode(enum format format, uint32_t code);
 
 // Code of a value, rounded once. Too large: infinity, or the largest finite one, as the rounding says; always the
 // largest finite one with FORMAT_SATFINITE or where the format has no infinity. NaN: the format's NaN, or +largest
 // finite where it has none. FORMAT_RELU: negative values and -0 become +0, NaN stays NaN. UE4M3 encodes negative values
 // as 0, UE8M0 drops the sign, encodes 0 as 2^-127 and is meant for ROUND_ZERO and ROUND_UP, as PTX has no other.
-uint32_t format_encode(enum format format, double value, enum rounding rounding, unsigned flags);
+uint32_t narrow_encode(enum format format, double value, enum rounding rounding, unsigned flags);
 
 // Tables of the values of the formats that have at most 8 bits, by code; ue4m3 is e4m3 with bit 7 clear.
 extern const float format_e4m3[256], format_e5m2[256], format_e3m2[64], format_e2m3[64], format_e2m1[16],
@@ -114,7 +114,7 @@ static inline uint32_t float_to_f16(float value) {
     return sign | ((magnitude + 0xfffu + (magnitude >> 13 & 1u) - 0x38000000u) >> 13);
 }
 
-// A float to a format of 8 bits or less, nearest, ties to even, saturating: as format_encode(.., FORMAT_SATFINITE), in
+// A float to a format of 8 bits or less, nearest, ties to even, saturating: as narrow_encode(.., FORMAT_SATFINITE), in
 // few steps where the layout is constant. `nan`: what NaN becomes.
 static inline uint32_t float_to_small(float value, unsigned bits, unsigned mantissa, int emin, uint32_t finite,
                                       uint32_t nan) {

@@ -11,7 +11,7 @@
 
 static float read_scale(const struct exec *x, const struct mma *m, uint32_t slot, struct fragment_place place) {
     uint32_t code = lanes32(x, slot)[place.lane] >> place.bit & 0xffu;
-    return format_decode(m->scale == PTX_UE8M0 ? FORMAT_UE8M0 : FORMAT_UE4M3, code);
+    return narrow_decode(m->scale == PTX_UE8M0 ? FORMAT_UE8M0 : FORMAT_UE4M3, code);
 }
 
 struct selectors {

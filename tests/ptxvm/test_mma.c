@@ -31,7 +31,7 @@ static bool is_integer(const struct type *t) {
 }
 
 static double value_of(const struct type *t, uint32_t code) {
-    if (!is_integer(t)) return (double)format_decode(t->format, code);
+    if (!is_integer(t)) return (double)narrow_decode(t->format, code);
     int value = (int)code;
     if (t->name[0] == 's' && value >= 1 << (t->bits - 1)) value -= 1 << t->bits;
     return value;
@@ -208,7 +208,7 @@ static void prepare(struct product *p, const struct float_case *c) {
 }
 
 static double addend_of(const struct product *p, uint32_t bits) {
-    return p->d[1] == '1' ? (double)format_decode(FORMAT_F16, bits) : (double)bits_float(bits);
+    return p->d[1] == '1' ? (double)narrow_decode(FORMAT_F16, bits) : (double)bits_float(bits);
 }
 
 // Exponent of a value of a type: of its leading bit, or that of the subnormals.
@@ -219,7 +219,7 @@ static int exponent(double value, int lowest) {
 
 // Toward zero to `mantissa` bits of an f32, or to f16.
 static double rounded(double value, const struct float_case *c) {
-    if (c->d[1] == '1') return (double)format_decode(FORMAT_F16, format_encode(FORMAT_F16, value, ROUND_NEAREST, 0));
+    if (c->d[1] == '1') return (double)narrow_decode(FORMAT_F16, narrow_encode(FORMAT_F16, value, ROUND_NEAREST, 0));
     if (value == 0.0) return 0.0;
     int place = exponent(value, -126) - c->mantissa;
     return ldexp(trunc(ldexp(value, -place)), place);

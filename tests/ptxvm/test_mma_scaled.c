@@ -114,10 +114,10 @@ static void fill(struct scaled *p, uint64_t *random) {
     for (unsigned k = 0; k < p->layout->k; k++) {
         for (unsigned m = 0; m < 16; m++) do
                 p->code_a[m][k] = random_bits(random) & ((1u << p->a->bits) - 1);
-            while (!(fabs((double)format_decode(p->a->format, p->code_a[m][k])) < 1000.0));
+            while (!(fabs((double)narrow_decode(p->a->format, p->code_a[m][k])) < 1000.0));
         for (unsigned n = 0; n < 8; n++) do
                 p->code_b[k][n] = random_bits(random) & ((1u << p->b->bits) - 1);
-            while (!(fabs((double)format_decode(p->b->format, p->code_b[k][n])) < 1000.0));
+            while (!(fabs((double)narrow_decode(p->b->format, p->code_b[k][n])) < 1000.0));
     }
     for (unsigned block = 0; block < 4; block++) {
         for (unsigned m = 0; m < 16; m++) p->scale_a[m][block] = random_scale(p->is_ue4m3, random);
@@ -131,12 +131,12 @@ static void fill(struct scaled *p, uint64_t *random) {
  */
 
 static double scale_of(const struct scaled *p, uint32_t code) {
-    return (double)format_decode(p->is_ue4m3 ? FORMAT_UE4M3 : FORMAT_UE8M0, code);
+    return (double)narrow_decode(p->is_ue4m3 ? FORMAT_UE4M3 : FORMAT_UE8M0, code);
 }
 
 static double term(const struct scaled *p, unsigned m, unsigned n, unsigned k) {
     unsigned block = k / (p->layout->k / p->vec);
-    return (double)format_decode(p->a->format, p->code_a[m][k]) * (double)format_decode(p->b->format, p->code_b[k][n]) *
+    return (double)narrow_decode(p->a->format, p->code_a[m][k]) * (double)narrow_decode(p->b->format, p->code_b[k][n]) *
            scale_of(p, p->scale_a[m][block]) * scale_of(p, p->scale_b[n][block]);
 }
 
@@ -156,8 +156,8 @@ static unsigned model_terms(const struct scaled *p, unsigned m, unsigned n, doub
         int lowest = p->is_ue4m3 ? -6 : -127;
         int scales = (sa == 0.0 ? -126 : exponent(sa, lowest)) + (sb == 0.0 ? -126 : exponent(sb, lowest));
         if (!grouped && sum != 0.0)
-            scales += exponent((double)format_decode(p->a->format, p->code_a[m][k]), p->a->lowest) +
-                      exponent((double)format_decode(p->b->format, p->code_b[k][n]), p->b->lowest);
+            scales += exponent((double)narrow_decode(p->a->format, p->code_a[m][k]), p->a->lowest) +
+                      exponent((double)narrow_decode(p->b->format, p->code_b[k][n]), p->b->lowest);
         value[count] = sum;
         place[count++] = !grouped && sum == 0.0 ? -126 : scales;
     }
