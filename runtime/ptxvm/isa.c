@@ -57,7 +57,7 @@ static bool all_used(struct binder *b) {
 
 bool isa_bind(struct binder *b, struct instruction *out) {
     const struct ptx_statement *statement = b->statement;
-    b->operand = b->function->operand + statement->first;
+    b->operand = statement->operands ? b->function->operand + statement->first : NULL;
     b->operands = statement->operands;
     b->used = 0;
     b->status = PTXVM_OK;
