@@ -56,8 +56,9 @@ static bool all_used(struct binder *b) {
 }
 
 bool isa_bind(struct binder *b, struct instruction *out) {
+    static const struct ptx_operand no_operand = {.kind = PTX_SINK};
     const struct ptx_statement *statement = b->statement;
-    b->operand = statement->operands ? b->function->operand + statement->first : NULL;
+    b->operand = statement->operands ? b->function->operand + statement->first : &no_operand;
     b->operands = statement->operands;
     b->used = 0;
     b->status = PTXVM_OK;
