@@ -79,6 +79,12 @@ static void plan_sizes(struct plan *p, const struct spec *spec, struct variant v
     p->rotate_width = p->d_qk & -p->d_qk;
 }
 
+// Tiles that the tensor core sums by itself. mma.sync adds to fp32 after every tile: its sums are in registers either way.
+static void plan_flush(struct plan *p, const struct spec *spec, bool wgmma)
+{
+    p->flush_tiles = wgmma && !spec->safe ? spec->flush_tiles : 1;
+}
+
 // Shared memory of the attention kernel: Q, then the slots of K, V, delta_s, then ones and barriers.
 static void plan_smem(struct plan *p, bool wgmma)
 {
@@ -91,7 +97,8 @@ static void plan_smem(struct plan *p, bool wgmma)
     p->smem_delta = p->smem_v + p->stages * p->smem_v_stride;
     p->smem_delta_stride = p->q_group ? p->tile_q / p->q_group * p->tile_k * 4 : 0;
     p->smem_ones = p->smem_delta + p->stages * p->smem_delta_stride;
-    p->smem_barriers = p->smem_ones + (wgmma ? 1024 : 0);
+    p->smem_master = p->smem_ones + (wgmma ? 1024 : 0);
+    p->smem_barriers = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
     p->smem_bytes = p->smem_barriers + (wgmma ? (1 + 4 * p->stages) * 8 : 0);
 }
 
@@ -124,9 +131,9 @@ static void plan_registers(struct plan *p)
 static int registers_estimate(const struct plan *p, const struct spec *spec, bool wgmma)
 {
     const int output = p->d_v / 2 * p->m_tiles, scores = p->tile_k / 2 * p->m_tiles, packed = p->v_row_bytes / 8 * p->m_tiles;
-    const bool fresh = wgmma && spec->v_format == SPEC_FORMAT_FP8_E4M3;
+    const bool fresh = wgmma && spec->v_format == SPEC_FORMAT_FP8_E4M3 && p->flush_tiles == 1;
     const int q = (p->q_resident ? p->qk_row_bytes / 8 : 8) * p->m_tiles;
-    if (wgmma) return output + (fresh ? p->d_v / 2 : 0) + scores + packed / 2 + 36;
+    if (wgmma) return output + (fresh ? p->d_v / 2 : 0) + scores + packed / 2 + (p->flush_tiles > 1 ? 24 : 36);
     const int temporary = spec->v_format == SPEC_FORMAT_FP8_E4M3 ? 8 * p->m_tiles : 0;
     return output + temporary + 2 * scores + packed / 2 + q + 48; // the compiler keeps integer scores beside their fp32 form
 }
@@ -151,7 +158,6 @@ static const char *applicable_shape(const struct spec *spec, const struct arch *
     const bool fp4 = is_fp4(spec->qk_format) || is_fp4(spec->v_format);
     REFUSE(fp4 && is_fp4(spec->qk_format) != is_fp4(spec->v_format), "4-bit and 8-bit operands are not mixed yet")
     REFUSE(spec->v_format == SPEC_FORMAT_FP8_E4M3 && !arch->fp8_mma, "%s has no fp8 MMA", spec_target_text(arch->target))
-    REFUSE(spec->flush_tiles > 1, "flush_tiles = %d: only 1 is implemented", spec->flush_tiles)
     REFUSE(v.tile_q % (16 * v.warps) != 0, "tile_q = %d is no multiple of 16 rows for each of %d warps", v.tile_q, v.warps)
     REFUSE(fp4 && v.tile_k % 64 != 0, "tile_k = %d must be a multiple of 64 for 4-bit operands", v.tile_k)
     const int keys = spec->v_format == SPEC_FORMAT_FP16 ? 16 : 32;
@@ -193,6 +199,7 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     if (wgmma && applicable_wgmma(spec, v, why, n)) return why;
     struct plan p = {0};
     plan_sizes(&p, spec, v);
+    plan_flush(&p, spec, wgmma);
     plan_smem(&p, wgmma);
     plan_quantiser(&p);
     plan_registers(&p);
@@ -284,7 +291,6 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
     p->stats_v = needs_stats_v(spec, r->io);
     p->stats_width = plan_needs_role(spec, r->io, SAGE_ROLE_STATS) ? round_up(at_least(p->d_qk, p->d_v), 8) : 0;
     p->lazy_rescale = spec->safe ? 0 : spec->lazy_rescale_log2;
-    p->flush_tiles = spec->safe ? 1 : spec->flush_tiles;
     p->log2_p_one = p_one_log2(spec, p->lazy_rescale);
     p->v_max = v_largest(spec);
     p->accumulate = spec_accumulator_text(spec->safe ? SPEC_ACCUMULATOR_FP32 : spec->accumulate_in);
@@ -319,6 +325,7 @@ void plan_make(struct plan *out, const struct plan_request *r)
     struct plan p = {0};
     p.sm = arch->sm;
     plan_sizes(&p, r->spec, r->variant);
+    plan_flush(&p, r->spec, wgmma);
     plan_smem(&p, wgmma);
     plan_quantiser(&p);
     plan_registers(&p);
