@@ -55,13 +55,21 @@ static bool all_used(struct binder *b) {
     return true;
 }
 
-bool isa_bind(struct binder *b, struct instruction *out) {
-    static const struct ptx_operand no_operand = {.kind = PTX_SINK};
-    const struct ptx_statement *statement = b->statement;
-    b->operand = statement->operands ? b->function->operand + statement->first : &no_operand;
-    b->operands = statement->operands;
+// Operands are copied, so that a binder that looks for one too many finds a missing one.
+static void take_statement(struct binder *b) {
+    enum { ROOM = sizeof b->operand_room / sizeof b->operand_room[0] };
+    for (unsigned k = 0; k < ROOM; k++)
+        b->operand_room[k] = k < b->statement->operands ? b->function->operand[b->statement->first + k]
+                                                        : (struct ptx_operand){.kind = PTX_MISSING};
+    b->operand = b->operand_room;
+    b->operands = b->statement->operands;
     b->used = 0;
     b->status = PTXVM_OK;
+}
+
+bool isa_bind(struct binder *b, struct instruction *out) {
+    const struct ptx_statement *statement = b->statement;
+    take_statement(b);
     out->target = TARGET_NEXT;
     out->reconverge = UINT32_MAX;
     out->guard_slot = statement->guard_slot;
@@ -163,9 +171,10 @@ void mod_ignore_memory(struct binder *b) {
 /* -- Operands ------------------------------------------------------------------------------------------------------ */
 
 static const char *const kind_texts[] = {
-    [PTX_REG] = "a register",  [PTX_IMMEDIATE] = "a number",         [PTX_ADDRESS] = "an address",
-    [PTX_VECTOR] = "a vector", [PTX_SYMBOL] = "a variable",          [PTX_LABEL] = "a label",
-    [PTX_SINK] = "'_'",        [PTX_SPECIAL] = "a special register", [PTX_FUNCTION] = "a function",
+    [PTX_REG] = "a register",      [PTX_IMMEDIATE] = "a number", [PTX_ADDRESS] = "an address",
+    [PTX_VECTOR] = "a vector",     [PTX_SYMBOL] = "a variable",  [PTX_LABEL] = "a label",
+    [PTX_MISSING] = "nothing",     [PTX_SINK] = "'_'",           [PTX_SPECIAL] = "a special register",
+    [PTX_FUNCTION] = "a function",
 };
 
 bool need_operands(struct binder *b, unsigned least, unsigned most) {

@@ -63,10 +63,11 @@ static inline uint32_t operand_slot16(const struct ptx_operand *op) {
                                                                              : operand_slot32(op);
 }
 
-// Element k of a vector (count elements), or coordinate k of a tensor address.
+// Element k of a vector (count elements), or coordinate k of a tensor address; PTX_MISSING where there is none.
 static inline const struct ptx_operand *operand_element(const struct binder *b, const struct ptx_operand *op,
                                                         unsigned k) {
-    return &b->function->operand[op->first + k];
+    static const struct ptx_operand missing = {.kind = PTX_MISSING};
+    return k < op->count ? &b->function->operand[op->first + k] : &missing;
 }
 
 // False after bind_fail if the count of operands is out of range.

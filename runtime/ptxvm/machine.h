@@ -94,8 +94,9 @@ struct binder {
     ptxvm_module *module;
     const struct ptx_function *function;
     const struct ptx_statement *statement;
-    const struct ptx_operand *operand; /* the statement's operands */
+    const struct ptx_operand *operand; /* the statement's operands; behind them `operand_room` is PTX_MISSING */
     unsigned operands;
+    struct ptx_operand operand_room[PTX_OPERANDS_MAX + 8]; /* where operand points */
     char *error;
     size_t error_bytes;
     uint32_t used; /* bit k: modifier k was consumed (isa.h) */

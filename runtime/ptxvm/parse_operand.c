@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { OPERANDS_MAX = 16, ELEMENTS_MAX = 512, WARP_SIZE = 32 };
+enum { ELEMENTS_MAX = 512, WARP_SIZE = 32 };
 
 // An operand and the name that it still has to be given a meaning of, if any.
 struct draft {
@@ -238,10 +238,10 @@ static bool add_draft(struct parser *p, const struct draft *draft) {
 }
 
 bool parse_operands(struct parser *p, struct ptx_statement *statement) {
-    struct draft draft[OPERANDS_MAX] = {0};
+    struct draft draft[PTX_OPERANDS_MAX] = {0};
     unsigned count = 0;
     if (lex_peek(p) != ';') do {
-            if (count == OPERANDS_MAX) return parse_fail(p, "more than %d operands", OPERANDS_MAX);
+            if (count == PTX_OPERANDS_MAX) return parse_fail(p, "more than %d operands", PTX_OPERANDS_MAX);
             if (!parse_operand(p, &draft[count])) return false;
             count++;
         } while (lex_accept(p, ','));

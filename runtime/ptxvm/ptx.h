@@ -83,7 +83,8 @@ enum ptx_operand_kind {
     PTX_LABEL,     /* target instruction index in value */
     PTX_SPECIAL,   /* %tid.x, %clock64, ...: special names it; slot holds it where it is constant for a thread */
     PTX_SINK,      /* '_': slot of a scratch area of 512 bytes that nobody reads */
-    PTX_FUNCTION   /* name of a .func or .entry: value = its index in the text */
+    PTX_FUNCTION,  /* name of a .func or .entry: value = its index in the text */
+    PTX_MISSING    /* never in a statement: what a binder sees behind the last operand */
 };
 
 struct ptx_operand {
@@ -134,7 +135,7 @@ const char *ptx_special_text(enum ptx_special special);
 bool ptx_special_constant(enum ptx_special special);      /* for a thread */
 enum ptx_type ptx_special_type(enum ptx_special special); /* U32, U64, PRED */
 
-enum { PTX_MODIFIERS_MAX = 24 };
+enum { PTX_MODIFIERS_MAX = 24, PTX_OPERANDS_MAX = 16 };
 
 // One instruction as written. `cvt.rn.satfinite.e4m3x2.f32 %rs1, %f1, %f2;` has opcode "cvt", modifiers "rn",
 // "satfinite", "e4m3x2", "f32". '::' stays inside a modifier: "shared::cta", "kind::mxf4nvf4", "scale_vec::4X".

@@ -95,6 +95,8 @@ static void nothing_is_ignored(void **state) {
         {"frobnicate.b32 %r1;", "line 6: frobnicate.b32: unknown instruction"},
         {"bra %r1;", "a register where a label is expected"},
         {"exit 1;", "1 operands"},
+        {"bra;", "0 operands"},
+        {"mbarrier.arrive.shared.b64 _;", "nothing where an address is expected"},
     };
     for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
         struct bench t;
