@@ -276,54 +276,68 @@ void accumulate_integer(const struct tile_rows *a, const struct tile_columns *b,
 
 /* -- Block-scaled 4-bit products ----------------------------------------------------------------------------------- */
 
-// A scale as significand and exponent; a zero has the lowest exponent, subnormals of ue4m3 exponent -6.
-static double scale_significand(float scale, int lowest, int *exponent) {
-    int own = scale == 0.0f ? LEAST_EXPONENT : ilogbf(scale);
-    *exponent = scale != 0.0f && own < lowest ? lowest : own;
-    return (double)scale * power_of_two(-*exponent);
-}
-
-struct scaled_group {
-    double value; /* exact sum of the products times the scales' significands */
-    int exponent; /* of the scales */
+// Scales of one side taken apart: value = significand * 2^exponent; a zero has the lowest exponent, subnormals of ue4m3
+// have -6.
+struct scales {
+    double significand[TILE_ROWS][4];
+    int exponent[TILE_ROWS][4];
+    bool is_nan[TILE_ROWS];
 };
 
-static struct scaled_group scaled_group(const float *a, const float (*b)[8], unsigned column, int lowest, float scale_a,
-                                        float scale_b) {
-    int exponent_a, exponent_b;
-    double scale = scale_significand(scale_a, lowest, &exponent_a) * scale_significand(scale_b, lowest, &exponent_b);
-    float sum = 0.0f; /* multiples of 1/4 below 16 * 36: exact */
-    for (unsigned e = 0; e < 16; e++) sum += a[e] * b[e][column];
-    return (struct scaled_group){(double)sum * scale, exponent_a + exponent_b};
+static void take_apart(unsigned count, int lowest, float scale[][4], struct scales *out) {
+    for (unsigned k = 0; k < count; k++) {
+        out->is_nan[k] = false;
+        for (unsigned g = 0; g < 4; g++) {
+            uint32_t bits = float_bits(scale[k][g]);
+            int own = (int)(bits >> 23) - 127;
+            out->exponent[k][g] = bits == 0 ? LEAST_EXPONENT : own > lowest ? own : lowest;
+            out->significand[k][g] = (double)scale[k][g] * power_of_two(-out->exponent[k][g]);
+            out->is_nan[k] = out->is_nan[k] || isnan(scale[k][g]);
+        }
+    }
 }
 
-static float scaled_sum(const struct accumulate_model *model, const struct scaled_group group[4], float addend) {
-    int aligned = exponent_of(addend, LEAST_EXPONENT);
-    for (unsigned g = 0; g < 4; g++)
-        if (group[g].exponent > aligned) aligned = group[g].exponent;
-    int64_t total = (int64_t)((double)addend * power_of_two(model->bits - aligned));
+// Sums of 16 products, exact: multiples of 1/4 below 16 * 36.
+static void sum_groups(const float *a, const float (*b)[8], float sum[4][8]) {
     for (unsigned g = 0; g < 4; g++) {
-        int place = model->bits + group[g].exponent - aligned;
-        if (place > -64) total += (int64_t)(group[g].value * power_of_two(place));
+        vector_float low = {0}, high = {0};
+        for (unsigned e = 16 * g; e < 16 * g + 16; e++) {
+            low += load_float(b[e]) * a[e];
+            high += load_float(b[e] + 4) * a[e];
+        }
+        memcpy(sum[g], &low, sizeof low);
+        memcpy(sum[g] + 4, &high, sizeof high);
     }
+}
+
+static float scaled_sum(const struct accumulate_model *model, const double value[4], const int exponent[4],
+                        float addend) {
+    int aligned = exponent_of(addend, LEAST_EXPONENT);
+    for (unsigned g = 0; g < 4; g++) aligned = exponent[g] > aligned ? exponent[g] : aligned;
+    int64_t total = (int64_t)((double)addend * power_of_two(model->bits - aligned));
+    for (unsigned g = 0; g < 4; g++) total += (int64_t)(value[g] * power_of_two(model->bits + exponent[g] - aligned));
     return round_zero((double)total * power_of_two(aligned - model->bits), model->mantissa);
 }
 
 void accumulate_scaled(const struct accumulate_model *model, const struct tile_rows *a, const struct tile_columns *b,
                        int lowest, float scale_a[16][4], float scale_b[8][4], float c[][8]) {
-    for (unsigned row = 0; row < 16; row++)
+    struct scales of_a, of_b;
+    take_apart(16, lowest, scale_a, &of_a);
+    take_apart(8, lowest, scale_b, &of_b);
+    for (unsigned row = 0; row < 16; row++) {
+        float sum[4][8];
+        sum_groups(a->value[row], b->value, sum);
         for (unsigned column = 0; column < 8; column++) {
-            struct scaled_group group[4];
-            bool is_nan = false;
+            double value[4];
+            int exponent[4];
             for (unsigned g = 0; g < 4; g++) {
-                is_nan = is_nan || isnan(scale_a[row][g]) || isnan(scale_b[column][g]);
-                if (!is_nan)
-                    group[g] = scaled_group(&a->value[row][16 * g], &b->value[16 * g], column, lowest, scale_a[row][g],
-                                            scale_b[column][g]);
+                value[g] = (double)sum[g][column] * of_a.significand[row][g] * of_b.significand[column][g];
+                exponent[g] = of_a.exponent[row][g] + of_b.exponent[column][g];
             }
-            if (is_nan || isnan(c[row][column]))
+            if (of_a.is_nan[row] || of_b.is_nan[column] || isnan(c[row][column]))
                 c[row][column] = bits_float(0x7fffffffu);
             else if (!isinf(c[row][column]))
-                c[row][column] = scaled_sum(model, group, c[row][column]);
+                c[row][column] = scaled_sum(model, value, exponent, c[row][column]);
         }
+    }
 }

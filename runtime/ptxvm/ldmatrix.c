@@ -26,21 +26,17 @@ static bool row_bytes(struct exec *x, const struct instruction *i, unsigned acce
 
 /* -- ldmatrix ------------------------------------------------------------------------------------------------------ */
 
+// Lane 4 r + c / 2 has elements c and c + 1 of row r (transposed: of column r): the lanes' words, one after another,
+// are the matrix row by row.
 static void run_ldmatrix(struct exec *x, const struct instruction *i) {
     uint8_t *row[LANES];
     if (!warp_require_all(x, i) || !row_bytes(x, i, ACCESS_READ, row)) return;
-    bool transposed = (i->flags & SHAPE_TRANSPOSED) != 0;
     for (unsigned matrix = 0; matrix < i->count; matrix++) {
-        uint32_t out[LANES] = {0};
-        for (unsigned r = 0; r < 8; r++) {
-            uint16_t element[8];
-            memcpy(element, row[8 * matrix + r], sizeof element);
-            for (unsigned c = 0; c < 8; c++) {
-                struct fragment_place place = fragment_matrix(transposed, matrix, r, c);
-                out[place.lane] |= (uint32_t)element[c] << place.bit;
-            }
-        }
-        memcpy(lanes32(x, i->slots[matrix]), out, sizeof out);
+        uint16_t from[8][8], to[8][8];
+        for (unsigned r = 0; r < 8; r++) memcpy(from[r], row[8 * matrix + r], ROW_BYTES);
+        for (unsigned r = 0; i->flags & SHAPE_TRANSPOSED && r < 8; r++)
+            for (unsigned c = 0; c < 8; c++) to[c][r] = from[r][c];
+        memcpy(lanes32(x, i->slots[matrix]), i->flags & SHAPE_TRANSPOSED ? to : from, sizeof from);
     }
 }
 
