@@ -60,6 +60,7 @@ int cmd_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 char *cmd_suggestion(const char *word, const char *(*known)(int index), int count);
 // A whole number of 1...most. false: an error was printed.
 bool cmd_parse_count(const char *option, const char *text, int most, int *out);
+bool cmd_parse_seed(const char *text, uint64_t *out); // --seed; false: an error was printed
 
 /* -- Specs and context (cmd_common.c) ---------------------------------- */
 
@@ -83,8 +84,21 @@ void cmd_specs_free(struct cmd_specs *specs);
 
 // SAGE_TEMPLATE_DIR, or NULL for the embedded templates.
 const char *cmd_template_dir(void);
+// Where kernels run: --device cuda, cuda:N or vm.
+enum cmd_device_kind { CMD_DEVICE_AUTO, CMD_DEVICE_CUDA, CMD_DEVICE_VM };
+struct cmd_device {
+    enum cmd_device_kind kind;
+    int ordinal; /* of CUDA */
+};
+
+// false: an error was printed.
+bool cmd_parse_device(const char *text, struct cmd_device *out);
+
 // Creates a context whose warnings go to stderr; device -1: none. NULL: the error was printed.
 sage_context *cmd_context(int device);
+// The same on the PTX virtual machine, or without any device (device false), and without a cache directory: its images
+// are no cubins.
+sage_context *cmd_vm_context(bool device);
 // Writes the whole text to stdout; false: an error was printed.
 bool cmd_print(const struct buf *text);
 

@@ -4,6 +4,7 @@
 
 #include "shipped.h"
 #include "suggest.h"
+#include "vm_driver.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,7 +89,20 @@ void cmd_specs_free(struct cmd_specs *specs) {
     *specs = (struct cmd_specs){0};
 }
 
-/* -- Context ------------------------------------------------------------- */
+/* -- Device and context --------------------------------------------------- */
+
+bool cmd_parse_device(const char *text, struct cmd_device *out) {
+    char *end;
+    *out = (struct cmd_device){.kind = strcmp(text, "vm") == 0 ? CMD_DEVICE_VM : CMD_DEVICE_CUDA};
+    if (out->kind == CMD_DEVICE_VM || strcmp(text, "cuda") == 0) return true;
+    long value = strncmp(text, "cuda:", 5) == 0 && text[5] >= '0' && text[5] <= '9' ? strtol(text + 5, &end, 10) : -1;
+    if (value >= 0 && value <= 1023 && *end == '\0') {
+        out->ordinal = (int)value;
+        return true;
+    }
+    cmd_bad_input("--device: '%s' is none of vm, cuda, cuda:N", text);
+    return false;
+}
 
 const char *cmd_template_dir(void) {
     const char *dir = getenv("SAGE_TEMPLATE_DIR");
@@ -100,12 +114,25 @@ static void print_log(void *user, sage_log_level level, const char *text) {
     if (level == SAGE_LOG_WARNING) fprintf(stderr, "sagegen: warning: %s\n", text);
 }
 
-sage_context *cmd_context(int device) {
-    const sage_options options = {.size = sizeof options, .device = device, .log = print_log};
+static sage_context *create_context(const sage_options *options) {
     sage_context *context = NULL;
-    if (sage_context_create(&options, &context) == SAGE_OK) return context;
+    if (sage_context_create(options, &context) == SAGE_OK) return context;
     cmd_failed("%s", sage_last_error(NULL));
     return NULL;
+}
+
+sage_context *cmd_context(int device) {
+    const sage_options options = {.size = sizeof options, .device = device, .log = print_log};
+    return create_context(&options);
+}
+
+sage_context *cmd_vm_context(bool device) {
+    const sage_options options = {.size = sizeof options,
+                                  .device = device ? 0 : -1,
+                                  .memory_only = 1,
+                                  .log = print_log,
+                                  .driver_entry = vm_driver_entry};
+    return create_context(&options);
 }
 
 /* -- Output -------------------------------------------------------------- */

@@ -164,3 +164,11 @@ bool cmd_parse_count(const char *option, const char *text, int most, int *out) {
     cmd_bad_input("--%s must be a whole number of 1...%d, not '%s'", option, most, text);
     return false;
 }
+
+bool cmd_parse_seed(const char *text, uint64_t *out) {
+    char *end;
+    *out = strtoull(text, &end, 0);
+    if (*text >= '0' && *text <= '9' && *end == '\0') return true;
+    cmd_bad_input("--seed must be a whole number, not '%s'", text);
+    return false;
+}

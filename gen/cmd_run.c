@@ -3,11 +3,12 @@
 // written before everything has been checked and has run. SPDX-License-Identifier: Apache-2.0
 #include "cmd.h"
 #include "run_check.h"
+#include "run_device.h"
 #include "run_input.h"
 #include "run_launch.h"
 #include "run_output.h"
 #include "run_report.h"
-#include "spec_provider.h"
+#include "vm_counts.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -27,7 +28,10 @@ enum { WHY_BYTES = 2048, REPEAT_MAX = 100000, SLOW_CHECK = 2000000000 };
     X(LSE, "lse", "FILE", "also write log-sum-exp of the scores, natural log, f32 [batch, heads, rows]")               \
     X(SPEC, "spec", "SPEC", "a spec file, or a shipped spec by name")                                                  \
     X(PRECISION, "precision", "NAME", "int8_fp16, int8_fp8, int8_fp8acc16, fp4 or auto (the default)")                 \
-    X(DEVICE, "device", "NAME", "cuda (GPU 0) or cuda:N")                                                              \
+    X(DEVICE, "device", "NAME", "cuda (GPU 0), cuda:N, or vm, the PTX virtual machine (default: cuda, else vm)")       \
+    X(ARCH, "arch", "TARGET", "of the machine (default: sm_90a, or the spec's first; fp4: sm_120a)")                   \
+    X(SEED, "seed", "N", "of the order in which the machine runs warps and lets copies land (default: 0)")             \
+    X(COUNTS, "counts", NULL, "also print the machine's counts: instructions, bank conflicts, sectors")                \
     X(LAYOUT, "layout", "NAME", "of 4 or 3 dimensions: bhnd (the default) or bnhd")                                    \
     X(CAUSAL, "causal", NULL, "mask keys after the query, aligned to the last query and key")                          \
     X(SCALE, "sm-scale", "X", "factor of the scores (default: 1 / sqrt(head dim))")                                    \
@@ -46,7 +50,10 @@ static const struct cmd_syntax run_syntax = {
     .usage = "run --q FILE --k FILE --v FILE --out FILE [options]",
     .summary =
         "Runs attention on your own tensors: O = softmax(Q K^T * sm_scale) V. Tensors are [batch, heads, rows, head "
-        "dim],\n[heads, rows, head dim] or [rows, head dim]; K and V may have fewer heads (GQA).",
+        "dim],\n[heads, rows, head dim] or [rows, head dim]; K and V may have fewer heads (GQA). Without a GPU the "
+        "kernels'"
+        "\nPTX runs on the CPU (--device vm): a million times slower, with races, stray accesses and the like as "
+        "errors.",
     .examples = "  sagegen run --q q.npy --k k.npy --v v.npy --out o.npy --check\n"
                 "  sagegen run --tensors qkv.safetensors --names layer0.q,layer0.k,layer0.v --out o.npy --causal\n",
     .options = run_options,
@@ -61,15 +68,17 @@ struct run {
     enum run_layout layout;
     enum run_io io;
     sage_precision precision;
-    int ordinal, repeat;
+    struct run_device_choice choice;
+    int repeat;
     float sm_scale; /* 0: the default */
 
     struct tensor tensor[RUN_INPUTS]; /* in the io type from run_prepare on */
     struct run_shape shape;
     enum number_format format;
     struct cmd_specs specs; /* none, or one */
-    struct device device;
-    sage_context *context;
+    struct run_device on;
+    struct vm_driver_totals machine; /* of the machine's launches */
+    struct buf counts;
     sage_attention_plan *plan;
     struct tensor o, lse;
     struct run_times times;
@@ -103,21 +112,29 @@ static int word_index(const char *option, const char *text, const char *const *w
     return -1;
 }
 
-static bool parse_device(const char *text, int *ordinal) {
-    char *end;
-    if (strcmp(text, "vm") == 0) {
-        cmd_bad_input("--device vm: the PTX machine is not built into this version; use --device cuda");
+// One target, which only the machine can be.
+static bool parse_arch(const char *text, int *out) {
+    struct cmd_select select = {.native_sm = 0};
+    if (strcmp(text, "native") == 0 || strcmp(text, "all") == 0 || strchr(text, ',')) {
+        cmd_bad_input("--arch takes one target, not '%s'", text);
         return false;
     }
-    *ordinal = 0;
-    if (strcmp(text, "cuda") == 0) return true;
-    long value = strncmp(text, "cuda:", 5) == 0 && text[5] >= '0' && text[5] <= '9' ? strtol(text + 5, &end, 10) : -1;
-    if (value >= 0 && value <= 1023 && *end == '\0') {
-        *ordinal = (int)value;
-        return true;
-    }
-    cmd_bad_input("--device: '%s' is none of cuda, cuda:N, vm", text);
-    return false;
+    if (!cmd_select_arch(&select, text)) return false;
+    *out = select.target.item[0];
+    return true;
+}
+
+// Options that only one kind of device honours.
+static bool check_device(const struct run *run) {
+    static const enum run_option machines[] = {OPTION_ARCH, OPTION_SEED, OPTION_COUNTS};
+    const enum cmd_device_kind kind = run->choice.device.kind;
+    for (size_t i = 0; i < sizeof machines / sizeof *machines; i++)
+        if (run->value[machines[i]] && kind == CMD_DEVICE_CUDA)
+            return cmd_bad_input("--%s is for --device vm", run_options[machines[i]].name) == CMD_DONE;
+    if (run->repeat && kind == CMD_DEVICE_VM)
+        return cmd_bad_input("--repeat is for GPUs: the times of the PTX virtual machine say nothing about one") ==
+               CMD_DONE;
+    return true;
 }
 
 static bool parse_scale(const char *text, float *out) {
@@ -150,9 +167,13 @@ static bool parse_values(struct run *run) {
     run->layout = (enum run_layout)layout;
     run->io = (enum run_io)io;
     run->precision = (sage_precision)precision;
-    return (!value[OPTION_DEVICE] || parse_device(value[OPTION_DEVICE], &run->ordinal)) &&
+    run->choice.target = -1;
+    return (!value[OPTION_DEVICE] || cmd_parse_device(value[OPTION_DEVICE], &run->choice.device)) &&
+           (!value[OPTION_ARCH] || parse_arch(value[OPTION_ARCH], &run->choice.target)) &&
+           (!value[OPTION_SEED] || cmd_parse_seed(value[OPTION_SEED], &run->choice.seed)) &&
            (!value[OPTION_SCALE] || parse_scale(value[OPTION_SCALE], &run->sm_scale)) &&
-           (!value[OPTION_REPEAT] || cmd_parse_count("repeat", value[OPTION_REPEAT], REPEAT_MAX, &run->repeat));
+           (!value[OPTION_REPEAT] || cmd_parse_count("repeat", value[OPTION_REPEAT], REPEAT_MAX, &run->repeat)) &&
+           check_device(run);
 }
 
 static bool read_words(struct run *run, int argc, char **argv) {
@@ -284,13 +305,13 @@ static bool run_load_spec(struct run *run) {
 
 static bool run_open(struct run *run) {
     run->status = CMD_FAILED;
-    if (!device_open(run->ordinal, NULL, &run->device, run->why, WHY_BYTES)) return failed(run, run->why);
-    run->context = cmd_context(run->ordinal);
-    if (!run->context) return false;
-    const struct cmd_spec *own = run->specs.count ? run->specs.item[0] : NULL;
-    sage_status status = own ? spec_provider_add(run->context, &own->spec, own->text, cmd_template_dir(), BUILD_CUBIN)
-                             : sage_use_generator(run->context);
-    return status == SAGE_OK || failed(run, sage_last_error(run->context));
+    run->choice.spec = run->specs.count ? run->specs.item[0] : NULL;
+    run->choice.precision = run->precision;
+    run->choice.counts = run->value[OPTION_COUNTS] != NULL;
+    if (!run_device_open(&run->choice, &run->on, run->why, WHY_BYTES))
+        return run->why[0] ? failed(run, run->why) : false;
+    if (!run->on.vm && run->choice.counts) return failed(run, "--counts: a GPU does not count; use --device vm");
+    return true;
 }
 
 static bool run_plan(struct run *run) {
@@ -306,8 +327,8 @@ static bool run_plan(struct run *run) {
         .flags = SAGE_FLAG_OVERFLOW | (run->value[OPTION_LSE] ? SAGE_FLAG_LSE : 0u) |
                  (run->value[OPTION_SAFE] ? SAGE_FLAG_SAFE : 0u),
     };
-    if (sage_attention_plan_create(run->context, &desc, &run->plan) == SAGE_OK) return true;
-    return failed(run, sage_last_error(run->context));
+    if (sage_attention_plan_create(run->on.context, &desc, &run->plan) == SAGE_OK) return true;
+    return failed(run, sage_last_error(run->on.context));
 }
 
 /* -- The call ---- */
@@ -325,15 +346,26 @@ static bool run_compute(struct run *run) {
         (want_lse && !run_lse_create(&run->shape, &run->lse, run->why, WHY_BYTES)))
         return failed(run, run->why);
     const struct run_call call = {.plan = run->plan,
-                                  .context = run->context,
+                                  .context = run->on.context,
                                   .shape = &run->shape,
                                   .input = run->tensor,
                                   .o = &run->o,
                                   .lse = want_lse ? &run->lse : NULL,
                                   .repeat = run->repeat};
-    if (!run_launch(&run->device, &call, &run->times, run->why, WHY_BYTES)) return failed(run, run->why);
+    if (!run_launch(&run->on.device, &call, &run->times, run->why, WHY_BYTES)) return failed(run, run->why);
     warn_overflow(run->times.overflow);
     return true;
+}
+
+// Whatever the machine found makes the result worthless, also where it is right by chance.
+static bool run_judge(struct run *run) {
+    if (!run->on.vm) return true;
+    run->machine = vm_driver_totals();
+    if (run->choice.counts) vm_counts_text(&run->counts);
+    if (run->machine.findings == 0) return true;
+    snprintf(run->why, WHY_BYTES, "the PTX virtual machine found %llu errors; nothing was written",
+             (unsigned long long)run->machine.findings);
+    return failed(run, run->why);
 }
 
 static bool run_write(struct run *run) {
@@ -358,7 +390,7 @@ static bool run_compare(struct run *run) {
 static bool run_print(struct run *run) {
     struct buf text = {0};
     const struct run_report report = {.kernel = sage_attention_plan_describe(run->plan),
-                                      .device = &run->device,
+                                      .device = &run->on.device,
                                       .shape = &run->shape,
                                       .io = run->format,
                                       .causal = run->value[OPTION_CAUSAL] != NULL,
@@ -368,12 +400,15 @@ static bool run_print(struct run *run) {
                                       .lse = run->value[OPTION_LSE],
                                       .o = &run->o,
                                       .times = &run->times,
+                                      .machine = run->on.vm ? &run->machine : NULL,
+                                      .seed = run->choice.seed,
                                       .repeat = run->repeat,
                                       .check = run->value[OPTION_CHECK] ? &run->check : NULL};
     if (run->value[OPTION_JSON])
         run_report_json(&report, &text);
     else
         run_report_text(&report, &text);
+    if (run->counts.len && !run->value[OPTION_JSON]) buf_puts(&text, run->counts.data);
     bool ok = cmd_print(&text);
     buf_free(&text);
     if (ok && report.check && !isfinite(run->check.o.rel_l2)) return failed(run, "the output holds NaN or infinity");
@@ -382,8 +417,8 @@ static bool run_print(struct run *run) {
 
 static void run_close(struct run *run) {
     sage_attention_plan_destroy(run->plan);
-    sage_context_destroy(run->context);
-    device_close(&run->device);
+    run_device_close(&run->on);
+    buf_free(&run->counts);
     cmd_specs_free(&run->specs);
     for (int i = 0; i < RUN_INPUTS; i++) {
         tensor_free(&run->tensor[i]);
@@ -400,9 +435,10 @@ int cmd_run(int argc, char **argv) {
         && run_read_inputs(&run)           // files -> tensors, shape
         && run_prepare(&run)               // io type
         && run_load_spec(&run)             // --spec
-        && run_open(&run)                  // GPU, context, provider
+        && run_open(&run)                  // GPU or machine, context, provider
         && run_plan(&run)                  // kernels: cache, or text -> NVRTC
         && run_compute(&run)               // upload, launch, download, times
+        && run_judge(&run)                 // the machine's findings
         && run_write(&run)                 // --out, --lse
         && run_compare(&run)               // --check
         && run_print(&run))

@@ -95,14 +95,6 @@ static bool parse_only(struct verify_command *v, const char *text) {
     }
 }
 
-static bool parse_seed(struct verify_command *v, const char *text) {
-    char *end;
-    v->options.seed = strtoull(text, &end, 0);
-    if (*text >= '0' && *text <= '9' && *end == '\0') return true;
-    cmd_bad_input("--seed must be a whole number, not '%s'", text);
-    return false;
-}
-
 static bool add_all(struct verify_command *v) {
     bool ok = true;
     for (int i = 0; i < shipped_count(); i++) {
@@ -140,7 +132,7 @@ static bool take_word(struct verify_command *v, int option, const char *value) {
     case OPT_ONLY:
         return parse_only(v, value);
     case OPT_SEED:
-        return parse_seed(v, value);
+        return cmd_parse_seed(value, &v->options.seed);
     case OPT_THREADS:
         return cmd_parse_count("threads", value, 256, &v->options.threads);
     case OPT_TIMEOUT:

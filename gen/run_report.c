@@ -53,12 +53,20 @@ static void put_times(const struct run_report *r, struct buf *out) {
                r->repeat);
 }
 
+static void put_machine(const struct run_report *r, struct buf *out) {
+    const struct vm_driver_totals *m = r->machine;
+    buf_printf(out, "machine  %" PRIu64 " thread instructions in %.2f s, %.1f M/s; no findings; --seed %" PRIu64 "\n",
+               m->thread_instructions, m->seconds,
+               m->seconds > 0 ? (double)m->thread_instructions * 1e-6 / m->seconds : 0, r->seed);
+}
+
 void run_report_text(const struct run_report *r, struct buf *out) {
     char written[TENSOR_TEXT];
     tensor_describe(r->o, written);
     buf_printf(out, "kernel   %s\n", r->kernel);
     buf_printf(out, "device   %s (sm_%d, %d multiprocessors, %.1f GB)\n", r->device->driver.device_name,
                r->device->driver.sm, r->device->driver.multiprocessors, (double)r->device->memory_bytes * 1e-9);
+    if (r->machine) put_machine(r, out);
     put_problem(r, out);
     buf_printf(out, "wrote    %s: %s%s\n", r->out, written, r->io == FORMAT_BF16 ? ", stored as f32" : "");
     if (r->lse) buf_printf(out, "wrote    %s: LSE, natural log, f32\n", r->lse);
@@ -104,6 +112,11 @@ void run_report_json(const struct run_report *r, struct buf *out) {
                   r->device->driver.device_name, "sm", r->device->driver.sm, "multiprocessors",
                   r->device->driver.multiprocessors, "problem", problem_json(r), "out", r->out, "lse_out", r->lse,
                   "workspace_bytes", (json_int_t)r->times->workspace_bytes, "overflow_flags", (int)r->times->overflow);
+    if (r->machine)
+        json_object_set_new(json, "machine",
+                            json_pack("{s:I,s:o,s:I}", "thread_instructions",
+                                      (json_int_t)r->machine->thread_instructions, "seconds", real(r->machine->seconds),
+                                      "seed", (json_int_t)r->seed));
     if (r->check) json_object_set_new(json, "check", check_json(r));
     if (r->repeat) json_object_set_new(json, "time", times_json(r));
     char *text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9));

@@ -7,6 +7,7 @@
 #include "device.h"
 #include "run_check.h"
 #include "run_launch.h"
+#include "vm_driver.h"
 
 struct run_report {
     const char *kernel; /* spec, variant, target */
@@ -18,8 +19,10 @@ struct run_report {
     const char *out, *lse; /* paths; lse NULL: not written */
     const struct tensor *o;
     const struct run_times *times;
-    int repeat;                    /* 0: no times */
-    const struct run_check *check; /* NULL: not checked */
+    const struct vm_driver_totals *machine; /* NULL: a GPU */
+    uint64_t seed;                          /* of the machine */
+    int repeat;                             /* 0: no times */
+    const struct run_check *check;          /* NULL: not checked */
 };
 
 void run_report_text(const struct run_report *report, struct buf *out);

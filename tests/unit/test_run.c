@@ -137,8 +137,13 @@ static void test_words(void **state) {
         {FILES "--out o.npy --frobnicate", "unknown option --frobnicate"},
         {FILES "--out o.npy stray", "unexpected word 'stray'"},
         {FILES "--out o.npy --q q.npy", "--q is given twice"},
-        {FILES "--out o.npy --device vm", "the PTX machine is not built into this version; use --device cuda"},
-        {FILES "--out o.npy --device cuda:x", "'cuda:x' is none of cuda, cuda:N, vm"},
+        {FILES "--out o.npy --device cuda:x", "'cuda:x' is none of vm, cuda, cuda:N"},
+        {FILES "--out o.npy --device vm --repeat 3", "--repeat is for GPUs"},
+        {FILES "--out o.npy --device cuda --arch sm_80", "--arch is for --device vm"},
+        {FILES "--out o.npy --device cuda --seed 1", "--seed is for --device vm"},
+        {FILES "--out o.npy --device vm --arch sm_80,sm_86", "--arch takes one target, not 'sm_80,sm_86'"},
+        {FILES "--out o.npy --device vm --arch sm_70", "'sm_70' is none of"},
+        {FILES "--out o.npy --device vm --seed x", "--seed must be a whole number, not 'x'"},
         {FILES "--out o.npy --device cuda:", "is none of"},
         {FILES "--out o.npy --layout nbhd", "'nbhd' is none of bhnd, bnhd"},
         {FILES "--out o.npy --io f32", "'f32' is none of auto, bf16, fp16"},
@@ -481,10 +486,40 @@ static void test_no_gpu(void **state) {
     char text[TEXT_BYTES];
     save_inputs(FORMAT_F16);
     fake.set_device_count(0);
-    assert_int_equal(call(text, FILES "--out o.npy"), CMD_FAILED);
+    assert_int_equal(call(text, FILES "--out o.npy --device cuda"), CMD_FAILED);
     assert_non_null(strstr(text, "cuInit"));
     assert_non_null(strstr(text, "nvidia-smi"));
     assert_int_not_equal(access("o.npy", F_OK), 0);
+}
+
+// Without a GPU, and without being asked to, on the PTX virtual machine; nothing is cached, since it is no cubin.
+static void test_vm(void **state) {
+    (void)state;
+    char text[TEXT_BYTES];
+    if (!nvrtc_is_here()) skip();
+    save_inputs(FORMAT_F16);
+    fake.set_device_count(0);
+    assert_int_equal(call(text, FILES "--out o.npy --lse l.npy --check --counts --precision int8_fp16"), CMD_DONE);
+    assert_non_null(strstr(text, "note: no usable GPU ("));
+    assert_non_null(strstr(text, "kernel   int8_fp16_d64 "));
+    assert_non_null(strstr(text, "device   PTX virtual machine (sm_90, "));
+    assert_non_null(strstr(text, " thread instructions in "));
+    assert_non_null(strstr(text, "counts of int8_fp16_d64_attn_fwd_"));
+    assert_non_null(strstr(text, "matrix product"));
+    struct tensor first = load("o.npy"), again;
+    const char *at = strstr(text, "check O  rel L2 ");
+    assert_non_null(at);
+    assert_true(strtod(at + strlen("check O  rel L2 "), NULL) < 0.03);
+    assert_int_not_equal(access("cache", F_OK), 0);
+    assert_int_equal(
+        call(text, FILES "--out again.npy --device vm --arch sm_90a --precision int8_fp16 --seed 5 --json"), CMD_DONE);
+    assert_non_null(strstr(text, "\"seed\": 5"));
+    again = load("again.npy");
+    assert_memory_equal(first.data, again.data, 2 * tensor_count(&first)); // every order of warps gives the same
+    tensor_free(&first);
+    tensor_free(&again);
+    assert_int_equal(call(text, FILES "--out o.npy --device vm --arch sm_80 --spec fp4_d64"), CMD_FAILED);
+    assert_non_null(strstr(text, "none of them runs on sm_80"));
 }
 
 static void test_call(void **state) {
@@ -589,6 +624,7 @@ int main(void) {
         TEST(test_check_rows),
         TEST(test_check_of_the_reference),
         TEST(test_no_gpu),
+        TEST(test_vm),
         TEST(test_call),
         TEST(test_call_with_own_spec),
         TEST(test_failing_device),

@@ -1,0 +1,19 @@
+// vm_target: see vm_target.h. SPDX-License-Identifier: Apache-2.0
+#include "vm_target.h"
+
+#include "arch.h"
+
+enum spec_target vm_default_target(const struct spec *spec) {
+    const bool fp4 = spec->qk_format == SPEC_FORMAT_NVFP4 || spec->qk_format == SPEC_FORMAT_MXFP4;
+    int wanted = spec->targets.item[0];
+    for (int i = 0; i < spec->targets.count; i++) {
+        const struct arch *arch = arch_of((enum spec_target)spec->targets.item[i]);
+        if (fp4 ? arch->block_scaled_mma : arch->wgmma) wanted = spec->targets.item[i];
+    }
+    return (enum spec_target)wanted;
+}
+
+// As the shipped specs of the family list them.
+int vm_default_sm(sage_precision precision) {
+    return precision == SAGE_FP4 ? 120 : precision == SAGE_INT8_FP8_ACC16 ? 89 : 90;
+}
