@@ -5,12 +5,26 @@
 
 /* -- Values -------------------------------------------------------------------------------------------------------- */
 
+// Copied first, so that the loops vectorise.
 static void decode_half(bool is_bf16, unsigned k, const uint32_t *raw, float *value) {
-    for (unsigned word = 0; word < k / 2; word++) {
-        uint32_t low = raw[word] & 0xffffu, high = raw[word] >> 16;
-        value[2 * word] = is_bf16 ? bf16_to_float(low) : f16_to_float(low);
-        value[2 * word + 1] = is_bf16 ? bf16_to_float(high) : f16_to_float(high);
-    }
+    uint16_t code[2 * FRAGMENT_WORDS];
+    memcpy(code, raw, sizeof code);
+    if (is_bf16)
+        for (unsigned e = 0; e < k; e++) value[e] = bf16_to_float(code[e]);
+    else
+        for (unsigned e = 0; e < k; e++) value[e] = f16_to_float(code[e]);
+}
+
+static void decode_signed_bytes(unsigned k, const uint32_t *raw, float *value) {
+    int8_t code[4 * FRAGMENT_WORDS];
+    memcpy(code, raw, sizeof code);
+    for (unsigned e = 0; e < k; e++) value[e] = (float)code[e];
+}
+
+static void decode_unsigned_bytes(unsigned k, const uint32_t *raw, float *value) {
+    uint8_t code[4 * FRAGMENT_WORDS];
+    memcpy(code, raw, sizeof code);
+    for (unsigned e = 0; e < k; e++) value[e] = (float)code[e];
 }
 
 // 8-bit containers by table: `shift` and `mask` take the element out of the byte.
@@ -25,15 +39,12 @@ static void decode_nibbles(const float *table, unsigned k, const uint32_t *raw, 
     for (unsigned e = 0; e < k; e++) value[e] = table[raw[e / 8] >> (e % 8 * 4) & 15u];
 }
 
-static void decode_integers(enum ptx_type type, unsigned k, const uint32_t *raw, float *value) {
-    bool is_signed = type == PTX_S8 || type == PTX_S4;
-    unsigned bits = ptx_type_bits(type), per_word = 32 / bits;
-    uint32_t mask = (1u << bits) - 1, sign = is_signed ? 1u << (bits - 1) : 0;
-    for (unsigned word = 0; word < k / per_word; word++)
-        for (unsigned e = 0; e < per_word; e++) {
-            uint32_t code = raw[word] >> (e * bits) & mask;
-            value[word * per_word + e] = (float)((int32_t)(code ^ sign) - (int32_t)sign);
-        }
+static void decode_integer_nibbles(bool is_signed, unsigned k, const uint32_t *raw, float *value) {
+    uint32_t sign = is_signed ? 8 : 0;
+    for (unsigned e = 0; e < k; e++) {
+        uint32_t code = raw[e / 8] >> (e % 8 * 4) & 15u;
+        value[e] = (float)((int32_t)(code ^ sign) - (int32_t)sign);
+    }
 }
 
 void tile_decode(enum ptx_type type, unsigned container, unsigned k, const uint32_t *raw, float *value) {
@@ -65,8 +76,14 @@ void tile_decode(enum ptx_type type, unsigned container, unsigned k, const uint3
     case PTX_TF32:
         for (unsigned e = 0; e < k; e++) value[e] = bits_float(raw[e] & 0xffffe000u);
         break;
+    case PTX_S8:
+        decode_signed_bytes(k, raw, value);
+        break;
+    case PTX_U8:
+        decode_unsigned_bytes(k, raw, value);
+        break;
     default:
-        decode_integers(type, k, raw, value);
+        decode_integer_nibbles(type == PTX_S4, k, raw, value);
         break;
     }
 }
