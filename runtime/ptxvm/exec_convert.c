@@ -56,11 +56,11 @@ HANDLER1(f32_from_u32, f32, u32, a)
 HANDLER1(f64_from_s32, f64, s32, a)
 HANDLER1(f64_from_u32, f64, u32, a)
 HANDLER1(f32_from_f16, f32, f16, a)
-HANDLER1(f32_from_bf16, f32, bf16, a)
+HANDLER1(f32_from_bf16, u32, u32, a << 16)
+HANDLER1(f32_copy, u32, u32, a) /* NaN keeps its payload, as in the line above */
 HANDLER1(f16_from_f32, f16, f32, a)
 HANDLER1(bf16_from_f32, bf16, f32, a)
 HANDLER1(f64_from_f32, f64, f32, a)
-HANDLER1(f32_from_f64, f32, f64, a)
 
 /* -- Choosing a loop ----------------------------------------------------------------------------------------------- */
 
@@ -72,15 +72,15 @@ struct loop {
     instruction_handler run;
 };
 static const struct loop float_loops[] = {
-    {PTX_S32, PTX_F32, RNI, s32_rni_f32},      {PTX_S32, PTX_F32, RZI, s32_rzi_f32},
-    {PTX_S32, PTX_F32, RMI, s32_rmi_f32},      {PTX_S32, PTX_F32, RPI, s32_rpi_f32},
-    {PTX_U32, PTX_F32, RNI, u32_rni_f32},      {PTX_U32, PTX_F32, RZI, u32_rzi_f32},
-    {PTX_U32, PTX_F32, RMI, u32_rmi_f32},      {PTX_U32, PTX_F32, RPI, u32_rpi_f32},
-    {PTX_F32, PTX_S32, NEAREST, f32_from_s32}, {PTX_F32, PTX_U32, NEAREST, f32_from_u32},
-    {PTX_F64, PTX_S32, NEAREST, f64_from_s32}, {PTX_F64, PTX_U32, NEAREST, f64_from_u32},
-    {PTX_F32, PTX_F16, PLAIN, f32_from_f16},   {PTX_F32, PTX_BF16, PLAIN, f32_from_bf16},
-    {PTX_F16, PTX_F32, NEAREST, f16_from_f32}, {PTX_BF16, PTX_F32, NEAREST, bf16_from_f32},
-    {PTX_F64, PTX_F32, PLAIN, f64_from_f32},   {PTX_F32, PTX_F64, NEAREST, f32_from_f64},
+    {PTX_S32, PTX_F32, RNI, s32_rni_f32},        {PTX_S32, PTX_F32, RZI, s32_rzi_f32},
+    {PTX_S32, PTX_F32, RMI, s32_rmi_f32},        {PTX_S32, PTX_F32, RPI, s32_rpi_f32},
+    {PTX_U32, PTX_F32, RNI, u32_rni_f32},        {PTX_U32, PTX_F32, RZI, u32_rzi_f32},
+    {PTX_U32, PTX_F32, RMI, u32_rmi_f32},        {PTX_U32, PTX_F32, RPI, u32_rpi_f32},
+    {PTX_F32, PTX_S32, NEAREST, f32_from_s32},   {PTX_F32, PTX_U32, NEAREST, f32_from_u32},
+    {PTX_F64, PTX_S32, NEAREST, f64_from_s32},   {PTX_F64, PTX_U32, NEAREST, f64_from_u32},
+    {PTX_F32, PTX_F16, PLAIN, f32_from_f16},     {PTX_F32, PTX_BF16, PLAIN, f32_from_bf16},
+    {PTX_F32, PTX_F32, PLAIN, f32_copy},         {PTX_F16, PTX_F32, NEAREST, f16_from_f32},
+    {PTX_BF16, PTX_F32, NEAREST, bf16_from_f32}, {PTX_F64, PTX_F32, PLAIN, f64_from_f32},
 };
 
 // By source type, then by the destination register's width 16, 32, 64.

@@ -34,7 +34,8 @@ static double float_of(const struct conversion *c, uint64_t lane) {
         value = bits_float((uint32_t)lane);
         break;
     }
-    return c->ftz && c->from == PTX_F32 ? flush(value) : value;
+    if (c->ftz && c->from == PTX_F32) value = bits_float(float_bits_canonical(flush(value)));
+    return value;
 }
 
 // A whole number as double, rounded to odd where it has more than 53 bits.
@@ -80,9 +81,11 @@ static __int128 clamp(enum ptx_type type, __int128 v) {
     return v < least ? least : v > greatest ? greatest : v;
 }
 
-// A float to an integer type, which always saturates; NaN becomes 0.
+// A float to an integer type, which always saturates. NaN becomes 0, as PTX says; but where 64 bits are on either side
+// only the top bit of the type is set, as seen on an H100.
 static uint64_t whole_of(const struct conversion *c, double v) {
-    if (v != v) return 0;
+    bool wide = c->from == PTX_F64 || type_bits(c->to) == 64;
+    if (v != v) return wide ? UINT64_C(1) << (type_bits(c->to) - 1) : 0;
     double whole = round_integral(v, c->rounding);
     if (whole >= 0x1p65) whole = 0x1p65;
     if (whole <= -0x1p65) whole = -0x1p65;
@@ -95,8 +98,19 @@ static uint64_t extended(const struct conversion *c, uint64_t bits) {
     return c->to_bits == 64 ? value : value & ((UINT64_C(1) << c->to_bits) - 1);
 }
 
-static uint64_t encoded(const struct conversion *c, double v) {
+// NaN of f64 to a narrower float: the upper part of its payload, quiet (as seen on an H100).
+static uint64_t narrowed_nan(const struct conversion *c, double v) {
+    uint32_t sign = (uint32_t)(double_bits(v) >> 63), mantissa = (uint32_t)(double_bits(v) >> 29) & 0x7fffffu;
+    uint32_t code = sign << 31 | 0x7fc00000u | mantissa;
+    if (c->to == PTX_F16) return sign << 15 | 0x7e00u | mantissa >> 13;
+    return c->to == PTX_BF16 ? code >> 16 : code;
+}
+
+static uint64_t encoded(const struct conversion *c, uint64_t lane, double v) {
     if (c->sat) v = saturate64(v);
+    if (v != v && c->from == PTX_F64) return c->to == PTX_F64 ? double_bits(quiet(v)) : narrowed_nan(c, v);
+    // .rna to tf32 drops the low bits of a NaN, and may leave infinity (as seen on an H100).
+    if (v != v && c->to == PTX_TF32 && c->rounding == ROUND_AWAY) return lane & 0xffffe000u;
     switch (c->to) {
     case PTX_F64:
         return double_bits(v);
@@ -118,7 +132,7 @@ static uint64_t encoded(const struct conversion *c, double v) {
 static uint64_t convert_float(const struct conversion *c, uint64_t lane) {
     double v = float_of(c, lane);
     if (!is_float_type(c->to)) return extended(c, whole_of(c, v));
-    return encoded(c, c->integral && v == v ? round_integral(v, c->rounding) : v);
+    return encoded(c, lane, c->integral && v == v ? round_integral(v, c->rounding) : v);
 }
 
 // To f64 in a directed mode: the CPU's conversion in nearest, corrected towards the side that the mode wants.
@@ -134,7 +148,7 @@ static double to_double(__int128 value, enum rounding rounding) {
 static uint64_t convert_integer(const struct conversion *c, uint64_t lane) {
     __int128 v = integer_of(c->from, lane);
     if (!is_float_type(c->to)) return extended(c, (uint64_t)(c->sat ? clamp(c->to, v) : v));
-    return encoded(c, c->to == PTX_F64 ? to_double(v, c->rounding) : to_odd(v));
+    return encoded(c, lane, c->to == PTX_F64 ? to_double(v, c->rounding) : to_odd(v));
 }
 
 void convert_any(struct exec *x, const struct instruction *i) {

@@ -13,22 +13,66 @@
 #define quotient(a, b)   ((a) / (b))
 #define reciprocal(a)    (1 / (a))
 
-// f32: plain, .ftz, .sat, .ftz.sat; f64; f32x2: plain, .ftz.
-#define ARITHMETIC(op, n, function32, function64)                                                                      \
-    VALUES##n(op##_f32, f32, function32) VALUES##n(op##_f32_ftz, f32z, function32)                                     \
-        VALUES##n(op##_f32_sat, f32s, function32) VALUES##n(op##_f32_ftz_sat, f32zs, function32)                       \
-            VALUES##n(op##_f64, f64, function64) PAIRS##n(op##_f32x2, f32, u64, 32, function32)                        \
-                PAIRS##n(op##_f32x2_ftz, f32z, u64, 32, function32)
-ARITHMETIC(add, 2, sum, sum)
-ARITHMETIC(sub, 2, difference, difference)
-ARITHMETIC(mul, 2, product, product)
-ARITHMETIC(fma, 3, fmaf, fma)
+// .ftz goes by the result before it lost bits as a subnormal: one that only then rounds up to 2^-126 is flushed too (as
+// seen on an H100). `scaled` is the same result at 2^32 times the size, rounded in the same mode.
+static inline float flush_tiny(float result, float scaled) {
+    bool tiny = magnitude(result) == 0x1p-126f && magnitude(scaled) < 0x1p-94f;
+    return tiny ? bits_float(float_bits(result) & 0x80000000u) : result;
+}
+// The factor of the smaller magnitude can be scaled without overflow wherever the product is small.
+static inline float scaled_factor(float a, float b) {
+    return magnitude(a) < magnitude(b) ? a * 0x1p32f : a;
+}
+static inline float product_ftz(float a, float b) {
+    bool first = magnitude(a) < magnitude(b);
+    return flush_tiny(a * b, scaled_factor(a, b) * (first ? b : b * 0x1p32f));
+}
+static inline float fused_ftz(float a, float b, float c) {
+    bool first = magnitude(a) < magnitude(b);
+    return flush_tiny(fmaf(a, b, c), fmaf(scaled_factor(a, b), first ? b : b * 0x1p32f, c * 0x1p32f));
+}
+static inline float quotient_ftz(float a, float b) {
+    return flush_tiny(a / b, a * 0x1p32f / b);
+}
+static inline float reciprocal_ftz(float a) {
+    return flush_tiny(1.0f / a, 0x1p32f / a);
+}
 
-#define RATIONAL(op, n, function32, function64)                                                                        \
-    VALUES##n(op##_f32, f32, function32) VALUES##n(op##_f32_ftz, f32z, function32) VALUES##n(op##_f64, f64, function64)
-RATIONAL(div, 2, quotient, quotient)
-RATIONAL(rcp, 1, reciprocal, reciprocal)
-RATIONAL(sqrt, 1, sqrtf, sqrt)
+// f64 hands a NaN on, quieted: of several the one of b, then c, then a (as seen on an H100).
+static inline double with_nan(double result, double a, double b, double c) {
+    double chosen = b != b ? b : c != c ? c : a;
+    return result == result ? result : chosen != chosen ? quiet(chosen) : result;
+}
+static inline double sum64(double a, double b) {
+    return with_nan(a + b, a, b, 0.0);
+}
+static inline double difference64(double a, double b) {
+    return with_nan(a - b, a, b, 0.0);
+}
+static inline double product64(double a, double b) {
+    return with_nan(a * b, a, b, 0.0);
+}
+static inline double fused64(double a, double b, double c) {
+    return with_nan(fma(a, b, c), a, b, c);
+}
+
+// f32: plain, .ftz, .sat, .ftz.sat; f64; f32x2: plain, .ftz.
+#define ARITHMETIC(op, n, function32, function_ftz, function64)                                                        \
+    VALUES##n(op##_f32, f32, function32) VALUES##n(op##_f32_ftz, f32z, function_ftz)                                   \
+        VALUES##n(op##_f32_sat, f32s, function32) VALUES##n(op##_f32_ftz_sat, f32zs, function_ftz)                     \
+            VALUES##n(op##_f64, f64, function64) PAIRS##n(op##_f32x2, f32, u64, 32, function32)                        \
+                PAIRS##n(op##_f32x2_ftz, f32z, u64, 32, function_ftz)
+ARITHMETIC(add, 2, sum, sum, sum64)
+ARITHMETIC(sub, 2, difference, difference, difference64)
+ARITHMETIC(mul, 2, product, product_ftz, product64)
+ARITHMETIC(fma, 3, fmaf, fused_ftz, fused64)
+
+#define RATIONAL(op, n, function32, function_ftz, function64)                                                          \
+    VALUES##n(op##_f32, f32, function32) VALUES##n(op##_f32_ftz, f32z, function_ftz)                                   \
+        VALUES##n(op##_f64, f64, function64)
+RATIONAL(div, 2, quotient, quotient_ftz, quotient)
+RATIONAL(rcp, 1, reciprocal, reciprocal_ftz, reciprocal)
+RATIONAL(sqrt, 1, sqrtf, sqrtf, sqrt)
 
 /* -- Forms --------------------------------------------------------------------------------------------------------- */
 

@@ -18,6 +18,10 @@ static inline float saturate(float v) {
 static inline double saturate64(double v) {
     return v > 0.0 ? (v < 1.0 ? v : 1.0) : 0.0;
 }
+// A NaN of f64 with its quiet bit set.
+static inline double quiet(double v) {
+    return bits_double(double_bits(v) | UINT64_C(1) << 51);
+}
 // f16's subnormals to zero.
 static inline uint32_t flush16(uint32_t code) {
     return (code & 0x7c00u) == 0 ? code & 0x8000u : code;

@@ -87,19 +87,19 @@ HANDLER3(mad24_hi_sat_s32, s32, s32, s32, s32, clamp_s32((int32_t)(product24_s(a
 
 /* -- Quotients ----------------------------------------------------------------------------------------------------- */
 
-// PTX leaves division by 0 to the machine; like the GPU's, the quotient is all ones and the remainder the dividend.
+// PTX leaves division by 0 to the machine; as on an H100, both results are all ones.
 HANDLER2(div_u16, u16, u16, u16, b == 0 ? 0xffff : a / b)
 HANDLER2(div_u32, u32, u32, u32, b == 0 ? UINT32_MAX : a / b)
 HANDLER2(div_u64, u64, u64, u64, b == 0 ? UINT64_MAX : a / b)
 HANDLER2(div_s16, s16, s16, s16, b == 0 ? -1 : a / b)
 HANDLER2(div_s32, s32, s32, s32, b == 0 ? -1 : (int64_t)a / b)
 HANDLER2(div_s64, u64, s64, s64, b == 0 ? UINT64_MAX : b == -1 ? 0 - (uint64_t)a : (uint64_t)(a / b))
-HANDLER2(rem_u16, u16, u16, u16, b == 0 ? a : a % b)
-HANDLER2(rem_u32, u32, u32, u32, b == 0 ? a : a % b)
-HANDLER2(rem_u64, u64, u64, u64, b == 0 ? a : a % b)
-HANDLER2(rem_s16, s16, s16, s16, b == 0 ? a : a % b)
-HANDLER2(rem_s32, s32, s32, s32, b == 0 ? a : (int64_t)a % b)
-HANDLER2(rem_s64, s64, s64, s64, b == 0 ? a : b == -1 ? 0 : a % b)
+HANDLER2(rem_u16, u16, u16, u16, b == 0 ? 0xffff : a % b)
+HANDLER2(rem_u32, u32, u32, u32, b == 0 ? UINT32_MAX : a % b)
+HANDLER2(rem_u64, u64, u64, u64, b == 0 ? UINT64_MAX : a % b)
+HANDLER2(rem_s16, s16, s16, s16, b == 0 ? -1 : a % b)
+HANDLER2(rem_s32, s32, s32, s32, b == 0 ? -1 : (int64_t)a % b)
+HANDLER2(rem_s64, s64, s64, s64, b == 0 ? -1 : b == -1 ? 0 : a % b)
 
 /* -- Order, distance ----------------------------------------------------------------------------------------------- */
 

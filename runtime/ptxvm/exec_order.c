@@ -77,14 +77,20 @@ bool bind_float_max(struct binder *b, struct instruction *out) {
 
 /* -- Signs --------------------------------------------------------------------------------------------------------- */
 
-#define opposite(a)    (-(a))
-#define magnitude64(a) (bits_double(double_bits(a) & ~(UINT64_C(1) << 63)))
+// A NaN of f64 keeps sign and payload, and becomes quiet (as seen on an H100); f32's becomes the canonical one.
+static inline double opposite64(double a) {
+    return a != a ? quiet(a) : -a;
+}
+static inline double magnitude64(double a) {
+    return a != a ? quiet(a) : bits_double(double_bits(a) & ~(UINT64_C(1) << 63));
+}
+#define opposite(a) (-(a))
 VALUES1(abs_f32, f32, magnitude)
 VALUES1(abs_f32_ftz, f32z, magnitude)
 VALUES1(abs_f64, f64, magnitude64)
 VALUES1(neg_f32, f32, opposite)
 VALUES1(neg_f32_ftz, f32z, opposite)
-VALUES1(neg_f64, f64, opposite)
+VALUES1(neg_f64, f64, opposite64)
 
 #define SIGN_FORMS(op)                                                                                                 \
     { {PTX_F32, 0, op##_f32}, {PTX_F32, FLOAT_FTZ, op##_f32_ftz}, {PTX_F64, 0, op##_f64}, FLOAT_END }

@@ -41,7 +41,7 @@ static inline float approx_div(float a, float b) {
 // f64, "gross": 20 bits of the result (relative 2^-20) from the upper word of the source; the lower word becomes 0.
 #define UPPER_WORD UINT64_C(0xffffffff00000000)
 static inline double gross(double v) {
-    return bits_double(double_bits(v) & UPPER_WORD);
+    return bits_double(v != v ? UINT64_C(0x7fffffff00000000) : double_bits(v) & UPPER_WORD);
 }
 static inline double flush64(double v) {
     uint64_t bits = double_bits(v);

@@ -140,8 +140,7 @@ uint32_t narrow_encode(enum format format, double value, enum rounding rounding,
     uint64_t bits = double_bits(value), magnitude = bits & ~(UINT64_C(1) << 63);
     bool negative = bits >> 63 != 0;
     unsigned unused = format == FORMAT_TF32 ? 13 : 0;
-    if (value != value && format == FORMAT_TF32) return 0x7fffffffu; /* a float's NaN, low bits and all */
-    if (value != value) return f->nan != 0 ? f->nan : f->finite;
+    if (value != value) return (f->nan != 0 ? f->nan : f->finite) << unused;
     if (format == FORMAT_UE8M0) negative = false;
     if (negative && ((flags & FORMAT_RELU) != 0 || format == FORMAT_UE4M3)) return 0;
     uint32_t code = unsigned_code(format, magnitude, rounding, negative, (flags & FORMAT_SATFINITE) != 0) << unused;
