@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "accumulate.h"
 #include "formats.h"
 #include "layouts.h"
 
@@ -39,6 +40,7 @@ static double value_of(const struct type *t, uint32_t code) {
 
 // Any finite code of moderate size.
 static uint32_t random_code(const struct type *t, uint64_t *state) {
+    if (random_bits(state) % 8 == 0) return 0;
     for (;;) {
         uint32_t code = random_bits(state) & (t->bits == 32 ? ~0u : (1u << t->bits) - 1);
         double magnitude = fabs(value_of(t, code));
@@ -133,6 +135,7 @@ static void fill(struct product *p, bool small, uint64_t *state) {
         for (unsigned n = 0; n < 8; n++) {
             float c =
                 small ? (float)(int)(random_bits(state) % 65) - 32.0f : (float)(int32_t)random_bits(state) * 0x1p-22f;
+            if (random_bits(state) % 4 == 0) c = 0.0f;
             p->c[m][n] = p->d[0] == 's'   ? random_bits(state) >> (small ? 16 : 0)
                          : p->d[1] == '1' ? float_to_f16(c)
                                           : float_bits(c);
@@ -407,11 +410,33 @@ static void unknown_products_are_errors(void **state) {
     }
 }
 
+/* -- Models ----------------------------------------------------------------------------------------------------------
+ */
+
+// As published (MMA-Sim, FTTN): products summed at once, bits kept, mantissa of the result; in between, the older sm's.
+static void models_are_as_published(void **state) {
+    static const struct accumulate_model published[] = {
+        {ACCUMULATE_HALF, 80, 8, 24, 23},        {ACCUMULATE_HALF, 89, 8, 24, 23},
+        {ACCUMULATE_HALF, 90, 16, 25, 23},       {ACCUMULATE_HALF, 120, 16, 25, 23},
+        {ACCUMULATE_TF32, 86, 4, 24, 23},        {ACCUMULATE_TF32, 90, 8, 25, 23},
+        {ACCUMULATE_FP8, 89, 16, 13, 13},        {ACCUMULATE_FP8, 120, 32, 25, 23},
+        {ACCUMULATE_WGMMA_FP8, 90, 32, 13, 13},  {ACCUMULATE_SCALED_FP8, 120, 32, 25, 23},
+        {ACCUMULATE_SCALED_FP4, 120, 64, 35, 23}};
+    (void)state;
+    for (size_t k = 0; k < sizeof published / sizeof published[0]; k++) {
+        const struct accumulate_model *model = accumulate_model(published[k].klass, published[k].sm);
+        assert_int_equal(model->chunk, published[k].chunk);
+        assert_int_equal(model->bits, published[k].bits);
+        assert_int_equal(model->mantissa, published[k].mantissa);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integers_are_exact),      cmocka_unit_test(floats_follow_the_model),
-        cmocka_unit_test(floats_are_near_float64), cmocka_unit_test(specials_follow_ieee),
-        cmocka_unit_test(doubles_are_near),        cmocka_unit_test(unknown_products_are_errors),
+        cmocka_unit_test(models_are_as_published),     cmocka_unit_test(integers_are_exact),
+        cmocka_unit_test(floats_follow_the_model),     cmocka_unit_test(floats_are_near_float64),
+        cmocka_unit_test(specials_follow_ieee),        cmocka_unit_test(doubles_are_near),
+        cmocka_unit_test(unknown_products_are_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
