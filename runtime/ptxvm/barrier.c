@@ -116,7 +116,7 @@ static void run_bar(struct exec *x, const struct instruction *i) {
     struct run *r = run_of(x);
     struct fragment *f = x->warp->current;
     uint32_t number, threads;
-    if (i->flags & BAR_ALIGNED ? !warp_require_all(x, i) : !warp_rendezvous(x, i, x->warp->live)) return;
+    if (i->flags & BAR_ALIGNED ? !warp_require_live(x, i) : !warp_rendezvous(x, i, x->warp->live)) return;
     if (!read_operands(x, i, &number, &threads)) return;
     struct named_barrier *n = &x->block->barrier[number];
     if (!f->token) {
@@ -193,7 +193,7 @@ static void cluster_complete(struct run *r) {
 enum { CLUSTER_RELAXED = 1, CLUSTER_ALIGNED = 2 };
 
 static bool cluster_together(struct exec *x, const struct instruction *i) {
-    return i->flags & CLUSTER_ALIGNED ? warp_require_all(x, i) : warp_rendezvous(x, i, x->warp->live);
+    return i->flags & CLUSTER_ALIGNED ? warp_require_live(x, i) : warp_rendezvous(x, i, x->warp->live);
 }
 
 static void run_cluster_arrive(struct exec *x, const struct instruction *i) {

@@ -168,11 +168,18 @@ bool warp_rendezvous(struct exec *x, const struct instruction *i, uint32_t membe
     return false;
 }
 
-bool warp_require_all(struct exec *x, const struct instruction *i) {
-    if (x->active == x->warp->live) return true;
-    report(x, i, -1, PTXVM_FINDING_DIVERGENCE, "lanes 0x%08x execute it; the live lanes of the warp are 0x%08x", x->active,
-           x->warp->live);
+static bool require(struct exec *x, const struct instruction *i, uint32_t lanes, const char *which) {
+    if (x->active == lanes) return true;
+    report(x, i, -1, PTXVM_FINDING_DIVERGENCE, "lanes 0x%08x execute it; %s are 0x%08x", x->active, which, lanes);
     return false;
+}
+
+bool warp_require_all(struct exec *x, const struct instruction *i) {
+    return require(x, i, ALL_LANES, "it needs a whole warp, nobody exited: lanes");
+}
+
+bool warp_require_live(struct exec *x, const struct instruction *i) {
+    return require(x, i, x->warp->live, "the live lanes of the warp");
 }
 
 // Behind bar.warp.sync elsewhere each goes on at its own place.

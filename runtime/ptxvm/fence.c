@@ -90,7 +90,7 @@ static void run_setmaxnreg(struct exec *x, const struct instruction *i) {
     struct warp *w = x->warp;
     struct block *b = x->block;
     uint32_t count = (uint32_t)i->imm;
-    if (!warp_require_all(x, i)) return;
+    if (!warp_require_live(x, i)) return;
     start_counting(r, b);
     if (i->flags & MAXNREG_INC ? count < w->registers : count > w->registers) {
         report(x, i, -1, PTXVM_FINDING_BAD_OPERAND, "%u registers, the warp has %u", count, w->registers);

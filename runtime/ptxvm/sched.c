@@ -200,10 +200,16 @@ static uint32_t run_quantum(struct run *r, struct exec *x, uint32_t most) {
 
 /* -- Who is next --------------------------------------------------------------------------------------------------- */
 
-static struct warp *pick_warp(struct run *r) {
+// A favourite that polls what others must change is none.
+static bool is_favoured(struct run *r) {
     const struct temper *t = &r->temper;
-    if (t->favour && r->ready_place[t->favourite] != UINT32_MAX && (run_random(r) & 255) < t->favour)
-        return &r->warp[t->favourite];
+    if (!t->favour || r->ready_place[t->favourite] == UINT32_MAX) return false;
+    const struct fragment *f = &r->warp[t->favourite].fragment[0];
+    return !(f->polls && f->stamp == r->progress) && (run_random(r) & 255) < t->favour;
+}
+
+static struct warp *pick_warp(struct run *r) {
+    if (is_favoured(r)) return &r->warp[r->temper.favourite];
     return &r->warp[r->ready[r->ready_count > 1 ? run_below(r, r->ready_count) : 0]];
 }
 
@@ -332,7 +338,7 @@ static bool release_polls(struct run *r) {
 }
 
 static bool is_spinning(const struct run *r, const struct warp *w) {
-    enum { POLLS = 2000 };
+    enum { POLLS = 1000 };
     for (unsigned n = 0; n < w->fragments; n++) {
         const struct fragment *f = &w->fragment[n];
         if (f->mask && f->wait == WAIT_NONE && (f->stamp != r->progress || f->polls < POLLS)) return false;
@@ -348,7 +354,7 @@ static bool all_spin(struct run *r) {
 }
 
 void run_cluster(struct run *r) {
-    enum { LOOK_EVERY = 4096 };
+    enum { LOOK_EVERY = 1024 };
     draw_temper(r);
     for (uint64_t turn = 1; r->live_warps && !r->stopped; turn++) {
         if ((r->ops_undone || r->pending_copies) && (run_random(r) & 255) < r->temper.eagerness) async_step(r);

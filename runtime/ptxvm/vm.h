@@ -120,8 +120,11 @@ uint64_t machine_clock(const struct exec *x);
 // instruction; fragments that were waiting have then been joined to x->active (x->converged) and go on with it.
 // False: x->status is EXEC_RETRY, or a finding was reported; the handler returns at once.
 bool warp_rendezvous(struct exec *x, const struct instruction *i, uint32_t members);
-// For `.aligned` instructions: true when x->active is all live lanes of the warp; else reports DIVERGENCE.
+// For matrix instructions: true when x->active is all 32 lanes (the ISA allows neither divergence nor exited lanes); else
+// reports DIVERGENCE.
 bool warp_require_all(struct exec *x, const struct instruction *i);
+// The same for `.aligned` barriers, which lanes that have exited do not hinder.
+bool warp_require_live(struct exec *x, const struct instruction *i);
 // With EXEC_RETRY: what to wait for. Without this call it is WAIT_ANY.
 void machine_wait(struct exec *x, enum wait_kind kind, uint64_t key);
 // Something happened that may let `kind`/`key` (and WAIT_ANY) go on, in any block of the cluster.
