@@ -50,6 +50,7 @@ struct ptxvm_module {
     struct ptxvm_kernel *kernel; /* entries first, then the other functions that have a body */
     unsigned kernels;            /* entries */
     unsigned functions;          /* all */
+    struct ptxvm_kernel **by_index; /* of the text's functions; NULL: no body */
     uint64_t global_base, const_base; /* device addresses of the two images */
     void *arena;
     struct wgmma_registers *wgmma_registers; /* wgmma_state.c: of the functions with wgmma, in the arena; NULL at first */

@@ -66,6 +66,7 @@ static void list_functions(ptxvm_module *module, bool entries) {
         const struct ptx_function *f = &module->text->function[k];
         if (!f->is_defined || f->is_entry != entries) continue;
         struct ptxvm_kernel *kernel = &module->kernel[module->functions++];
+        module->by_index[k] = kernel;
         kernel->module = module;
         kernel->function = f;
     }
@@ -75,7 +76,8 @@ static void list_functions(ptxvm_module *module, bool entries) {
 static ptxvm_status bind_module(struct loader *l) {
     ptxvm_module *module = l->module;
     module->kernel = arena_alloc(module->arena, module->text->functions * sizeof *module->kernel);
-    if (!module->kernel) return no_memory(l);
+    module->by_index = arena_alloc(module->arena, module->text->functions * sizeof *module->by_index);
+    if (!module->kernel || !module->by_index) return no_memory(l);
     list_functions(module, true);
     list_functions(module, false);
     for (unsigned k = 0; k < module->functions; k++) {
@@ -86,9 +88,7 @@ static ptxvm_status bind_module(struct loader *l) {
 }
 
 struct ptxvm_kernel *module_function(const ptxvm_module *module, uint64_t index) {
-    for (unsigned k = 0; k < module->functions; k++)
-        if (module->kernel[k].function == &module->text->function[index]) return &module->kernel[k];
-    return NULL;
+    return index < module->text->functions ? module->by_index[index] : NULL;
 }
 
 /* -- Images of .global and .const ---------------------------------------------------------------------------------- */

@@ -81,6 +81,7 @@ static bool declare_function(struct parser *p, struct name *name) {
     if (binding && (binding->kind != BIND_FUNCTION || binding->depth))
         return parse_fail(p, "'%.100s' is declared twice", name->text);
     if (!binding) {
+        if (text->functions == PTX_FUNCTIONS_MAX) return parse_fail(p, "more than %d functions", PTX_FUNCTIONS_MAX);
         uint32_t depth = p->depth;
         p->depth = 0;
         binding = scope_declare(p, name, BIND_FUNCTION);

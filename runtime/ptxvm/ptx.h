@@ -29,11 +29,12 @@ enum {
     PTX_TEXT_BYTES_MAX = 64 << 20,
     PTX_REGISTERS_MAX = 1 << 20, /* used ones, of a function */
     PTX_STATEMENTS_MAX = 4 << 20,
+    PTX_FUNCTIONS_MAX = 1 << 16,
     PTX_NESTING_MAX = 64,
     PTX_SHARED_BYTES_MAX = 1 << 20,
     PTX_LOCAL_BYTES_MAX = 512 << 10,
     PTX_CONST_BYTES_MAX = 1 << 20,
-    PTX_GLOBAL_BYTES_MAX = 1 << 30,
+    PTX_GLOBAL_BYTES_MAX = 256 << 20,
     PTX_PARAMETER_BYTES_MAX = 32764,
     PTX_FILE_BYTES_MAX = 256 << 20 /* a warp's register file */
 };
