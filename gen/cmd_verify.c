@@ -12,7 +12,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { VERIFY_NO_GPU = 77 }; /* what CTest and Automake take for "skipped" */
+enum { VERIFY_CANNOT = 77 }; /* what CTest and Automake take for "skipped" */
 
 enum {
     OPT_SPEC,
@@ -24,6 +24,8 @@ enum {
     OPT_QUICK,
     OPT_FULL,
     OPT_ONLY,
+    OPT_DEVICE,
+    OPT_COUNTS,
     OPT_SEED,
     OPT_THREADS,
     OPT_NO_FORK,
@@ -34,6 +36,10 @@ enum {
 static const struct cmd_option options[] = {
     [OPT_SPEC] = {"spec", 's', "FILE", "a spec, by file or shipped name; may be repeated"},
     [OPT_ALL] = {"all", 'a', NULL, "all shipped specs (the default)"},
+    [OPT_DEVICE] = {"device", 0, "NAME",
+                    "cuda (GPU 0), cuda:N, or vm, the PTX virtual machine; default: cuda, else vm"},
+    [OPT_COUNTS] = {"counts", 0, NULL,
+                    "print what the machine counts, on stderr, and fail on bank conflicts in main loops"},
     [OPT_ARCH] = {"arch", 0, "LIST", "targets, or native; default: all that run on this GPU, and its portable one"},
     [OPT_IO] = {"io", 0, "LIST", "bf16, fp16"},
     [OPT_MASK] = {"mask", 0, "LIST", "none, causal"},
@@ -57,13 +63,22 @@ static const struct cmd_syntax syntax = {
         "Runs kernels on the GPU against float64: quantisers against a model on the CPU, attention against its own\n"
         "algorithm and the published one, and properties that hold whatever the values. One line a check.\n"
         "The checks run in a process of their own: a kernel set that faults or hangs fails, and the next ones go on.\n"
-        "Exit status: 0 all passed, 1 a check failed, 2 bad input, 77 no GPU.",
+        "On the PTX virtual machine all targets of a spec run, at small sizes, and what the machine finds (races, "
+        "stray\n"
+        "accesses, memory read before it was written, ...) fails; checks named 'model' are of the kernels' algorithm "
+        "in\n"
+        "float64 at a GPU's size, nothing is run for them. --quick there takes each target with one io type and one "
+        "mask\n"
+        "in turn, both of each for every spec.\n"
+        "Exit status: 0 all passed, 1 a check failed, 2 bad input, 77 no GPU (of --device cuda), or no NVRTC for the "
+        "machine.",
     .examples = "  sagegen verify --quick\n  sagegen verify --spec int8_fp8_d128 --arch sm_90a --only gates\n",
     .options = options,
 };
 
 struct verify_command {
     struct verify_options options;
+    struct cmd_device device;
     struct cmd_select select;
     struct cmd_specs specs;
     struct verify_choice choice;
@@ -137,6 +152,11 @@ static bool take_word(struct verify_command *v, int option, const char *value) {
         return cmd_parse_count("threads", value, 256, &v->options.threads);
     case OPT_TIMEOUT:
         return cmd_parse_count("timeout", value, 86400, &v->options.timeout_s);
+    case OPT_DEVICE:
+        return cmd_parse_device(value, &v->device);
+    case OPT_COUNTS:
+        v->options.counts = true;
+        return true;
     case OPT_NO_FORK:
         v->options.fork = false;
         return true;
@@ -169,17 +189,29 @@ static bool read_words(struct verify_command *v, int argc, char **argv) {
     if (v->specs.count == 0 && !add_all(v)) return false;
     if (v->options.parts == 0) v->options.parts = VERIFY_ALL;
     if (v->options.timeout_s == 0) v->options.timeout_s = v->options.level == VERIFY_FULL ? 1800 : 180;
+    v->options.ordinal = v->device.ordinal;
+    v->options.vm = v->device.kind == CMD_DEVICE_VM;
     return v->specs.diag.errors == 0;
 }
 
 /* -- Steps ---- */
 
-static bool find_gpu(struct verify_command *v) {
+// The machine is taken where it was asked for, or where there is no GPU and none was asked for.
+static bool find_device(struct verify_command *v) {
     char why[DEVICE_ERROR_BYTES];
-    if (verify_probe(v->options.fork, &v->gpu, why, sizeof why)) return true;
-    fprintf(stderr, "sagegen verify: skipped, no usable GPU: %s\n", why);
-    v->status = VERIFY_NO_GPU;
-    return false;
+    if (!v->options.vm && verify_probe(&v->options, &v->gpu, why, sizeof why)) {
+        if (v->options.counts) cmd_bad_input("--counts: a GPU does not count; use --device vm");
+        return !v->options.counts;
+    }
+    if (v->device.kind == CMD_DEVICE_CUDA) {
+        fprintf(stderr, "sagegen verify: skipped, no usable GPU: %s\n", why);
+        v->status = VERIFY_CANNOT;
+        return false;
+    }
+    if (!v->options.vm)
+        fprintf(stderr, "sagegen verify: note: no usable GPU (%s); runs on the PTX virtual machine\n", why);
+    v->options.vm = true;
+    return true;
 }
 
 static bool choose_units(struct verify_command *v) {
@@ -187,6 +219,7 @@ static bool choose_units(struct verify_command *v) {
     v->choice.io = v->select.io;
     v->choice.mask = v->select.mask;
     v->choice.native = v->native;
+    v->choice.vm = v->options.vm;
     v->choice.sm = v->gpu.sm;
     v->choice.level = v->options.level;
     verify_units_reserve(&v->units, v->specs.count);
@@ -194,27 +227,33 @@ static bool choose_units(struct verify_command *v) {
         verify_units_add(&v->units, &v->specs.item[i]->spec, v->specs.item[i]->text, &v->choice, &v->skipped);
     if (v->skipped.len) fputs(v->skipped.data, stderr);
     if (v->units.count > 0) return true;
-    v->status = cmd_failed("none of the kernels asked for runs on this GPU (sm_%d)", v->gpu.sm);
+    v->status = v->options.vm ? cmd_failed("there is none of the kernels asked for")
+                              : cmd_failed("none of the kernels asked for runs on this GPU (sm_%d)", v->gpu.sm);
     return false;
 }
 
 // Kernels that do not build are failures of their units; the others are checked all the same.
 static bool build(struct verify_command *v) {
     char why[1024];
-    sage_context *context = cmd_context(-1);
+    sage_context *context = v->options.vm ? cmd_vm_context(false) : cmd_context(-1);
     if (!context) return false;
-    v->setup = (struct build_setup){.context = context, .template_dir = cmd_template_dir()};
+    v->setup = (struct build_setup){
+        .form = v->options.vm ? BUILD_PTX : BUILD_CUBIN, .context = context, .template_dir = cmd_template_dir()};
     if (verify_build(&v->options, &v->units, &v->setup, why, sizeof why)) return true;
     cmd_failed("%s", why);
+    if (v->options.vm) v->status = VERIFY_CANNOT; // no NVRTC
     return false;
 }
 
 static void print_head(const struct verify_command *v) {
-    static const char *const levels[] = {[VERIFY_QUICK] = "quick", [VERIFY_NORMAL] = "normal", [VERIFY_FULL] = "full"};
-    fprintf(v->report.json ? stderr : stdout, "%s (sm_%d, %.0f GB), %d kernel sets, %s; again: --seed %" PRIu64 "\n",
-            v->gpu.name, v->gpu.sm, (double)v->gpu.memory_bytes * 1e-9, v->units.count, levels[v->options.level],
+    FILE *out = v->report.json ? stderr : stdout;
+    if (!v->options.vm)
+        fprintf(out, "%s (sm_%d, %.0f GB), ", v->gpu.name, v->gpu.sm, (double)v->gpu.memory_bytes * 1e-9);
+    fprintf(out, "%d kernel sets, %s; again: --seed %" PRIu64 "\n", v->units.count, verify_sizes(&v->options)->name,
             v->options.seed);
-    fflush(stdout);
+    if (v->options.vm)
+        fprintf(out, "checks named 'model' are computed in float64; all others are of kernels that ran\n");
+    fflush(out);
 }
 
 static void check(struct verify_command *v) {
@@ -227,7 +266,7 @@ static void check(struct verify_command *v) {
 
 int cmd_verify(int argc, char **argv) {
     struct verify_command v = {.status = CMD_BAD_INPUT};
-    if (read_words(&v, argc, argv) && find_gpu(&v) && choose_units(&v)) {
+    if (read_words(&v, argc, argv) && find_device(&v) && choose_units(&v)) {
         v.status = CMD_FAILED;
         if (build(&v)) check(&v);
     }

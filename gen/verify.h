@@ -11,17 +11,43 @@
 #include "verify_image.h"
 #include "workspace.h"
 
-enum verify_level { VERIFY_QUICK, VERIFY_NORMAL, VERIFY_FULL };
+enum verify_level { VERIFY_QUICK, VERIFY_NORMAL, VERIFY_FULL, VERIFY_LEVEL_COUNT };
 enum { VERIFY_QUANTISERS = 1, VERIFY_GATES = 2, VERIFY_PROPERTIES = 4, VERIFY_ALL = 7 };
 
 struct verify_options {
     enum verify_level level;
     unsigned parts; /* VERIFY_* bits */
     uint64_t seed;
+    bool vm;       /* on the PTX virtual machine; seed is also that of its order of warps */
+    bool counts;   /* of the machine: print them, and look for bank conflicts in main loops */
+    int ordinal;   /* of the GPU */
     int threads;   /* of the CPU reference; 0: all */
     bool fork;     /* probe, build and checks run in child processes, so that a fault or hang costs one unit only */
     int timeout_s; /* without any record, after which a child counts as hung */
 };
+
+/* -- Sizes (verify_sizes.c) ---- */
+
+// Bits: which cases of a table of cases belong to a level.
+enum {
+    VERIFY_SET_QUICK = 1,
+    VERIFY_SET_NORMAL = 2,
+    VERIFY_SET_VM_QUICK = 4,
+    VERIFY_SET_VM = 8,
+    VERIFY_SET_GPU = VERIFY_SET_QUICK | VERIFY_SET_NORMAL,
+    VERIFY_SET_LONG = VERIFY_SET_NORMAL | VERIFY_SET_VM,
+    VERIFY_SET_ALL = 15
+};
+
+struct verify_sizes {
+    const char *name;                  /* of the level */
+    unsigned set;                      /* VERIFY_SET_* */
+    sage_attention_shape distribution; /* of the gates on distributions; fp4 has as many heads of K and V as of Q */
+    int sample_heads, sample_rows;     /* of them */
+    sage_attention_shape usual;        /* of the properties */
+    int64_t constant_v;                /* tokens */
+};
+const struct verify_sizes *verify_sizes(const struct verify_options *options);
 
 /* -- Units (verify_units.c) ---- */
 
@@ -47,7 +73,8 @@ struct verify_units {
 struct verify_choice {
     struct spec_int_list target, io, mask;
     const char *variant;
-    bool native; /* the spec's best target for this GPU alone */
+    bool native; /* the spec's best target for this GPU alone; of the machine vm_target.h's choice */
+    bool vm;     /* any target runs; --quick: one io and mask for each target, in turn */
     int sm;      /* of the GPU */
     enum verify_level level;
 };
@@ -101,6 +128,7 @@ struct verify_session {
     int unit_index;
     const struct verify_unit *unit; /* whose kernels the provider hands out */
     struct device device;
+    unsigned findings; /* of the machine, in this unit */
     sage_context *context;
     sage_attention_plan *plan; /* of the unit, default scale */
     sage_stream stream;        /* not the default one */
@@ -129,6 +157,8 @@ void verify_fail(struct verify_session *s, const char *check, const char *shape,
     __attribute__((format(printf, 4, 5)));
 void verify_skip(struct verify_session *s, const char *check, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+// The machine's findings and counts of the unit become records.
+void verify_vm_end(struct verify_session *s);
 // An error of the device: nothing more can run in this process.
 void verify_dead(struct verify_session *s, const char *check, const char *shape);
 
@@ -181,9 +211,9 @@ struct verify_gpu {
     char name[128];
 };
 
-// fork_allowed: this process leaves the driver alone, so that its children may use it. false: no usable GPU; why has
-// the reason.
-bool verify_probe(bool fork_allowed, struct verify_gpu *out, char *why, size_t why_bytes);
+// Asks for the GPU of options->ordinal; where options->fork, in a child: this process leaves the driver alone, so that
+// its children may use it. false: no usable GPU; why has the reason.
+bool verify_probe(const struct verify_options *options, struct verify_gpu *out, char *why, size_t why_bytes);
 // Builds all jobs with setup->context and setup->template_dir; progress and compiler messages on stderr. Kernels that
 // do not build fail in the checks of their units. false: none can be built; why has the reason.
 bool verify_build(const struct verify_options *options, struct verify_units *units, struct build_setup *setup,

@@ -183,6 +183,14 @@ static bool host_fill(struct work *w) {
     return true;
 }
 
+// On the machine the workspace itself stays memory that nobody wrote, which it reports whoever reads.
+static bool guard_workspace(struct work *w) {
+    struct device *d = &w->s->device;
+    char *base = w->device[BUFFER_WORKSPACE];
+    return device_memset_u8(d, base, 0xff, WORKSPACE_SHIFT, w->stream) &&
+           device_memset_u8(d, base + WORKSPACE_SHIFT + w->workspace_bytes, 0xff, GUARD_BYTES, w->stream);
+}
+
 static bool upload(struct work *w) {
     struct device *d = &w->s->device;
     const uint64_t bytes[] = {(uint64_t)w->in_elements * 2, (uint64_t)w->out_elements * 2, (uint64_t)w->lse_words * 4,
@@ -192,7 +200,10 @@ static bool upload(struct work *w) {
         if (!verify_buffer(w->s, i, bytes[i], &w->device[i])) return dead(w);
     for (int i = 0; i < BUFFER_WORKSPACE; i++)
         if (!device_upload(d, w->device[i], host[i], bytes[i], w->stream)) return dead(w);
-    return device_memset_u8(d, w->device[BUFFER_WORKSPACE], 0xff, bytes[BUFFER_WORKSPACE], w->stream) || dead(w);
+    return (w->s->options->vm
+                ? guard_workspace(w)
+                : device_memset_u8(d, w->device[BUFFER_WORKSPACE], 0xff, bytes[BUFFER_WORKSPACE], w->stream)) ||
+           dead(w);
 }
 
 static sage_attention_args arguments(const struct work *w) {
@@ -212,7 +223,7 @@ static sage_attention_args arguments(const struct work *w) {
 static bool accepted(struct work *w, sage_status status, const char *what) {
     if (status == SAGE_OK) return true;
     verify_fail(w->s, w->check, w->shape, "%s: %s: %s", what, sage_status_text(status), sage_last_error(w->s->context));
-    w->s->dead |= status == SAGE_ERROR_CUDA;
+    w->s->dead |= status == SAGE_ERROR_CUDA && !w->s->options->vm; // a fault leaves the machine as it was
     return false;
 }
 

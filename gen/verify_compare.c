@@ -213,8 +213,9 @@ double verify_gate2_bound(const struct verify_unit *unit) {
     return unit->spec.p_format == SPEC_FORMAT_FP16 ? 1e-3 : 2e-3;
 }
 
-// Root mean square of the difference of LSE, since O's error is over all rows too: where P is coarse, one score next to a
-// rounding boundary may move a single row by a step of its format. Infinity where one is infinite and the other is not.
+// Root mean square of the difference of LSE, since O's error is over all rows too: where P is coarse, one score next to
+// a rounding boundary may move a single row by a step of its format. Infinity where one is infinite and the other is
+// not.
 static double lse_error(const struct verify_rows *got, const struct verify_rows *reference) {
     double sum = 0;
     for (size_t i = 0; i < got->count; i++) {
@@ -339,6 +340,14 @@ static void from_spec(const struct verify_unit *unit, struct verify_published *o
 bool verify_published(const struct verify_unit *unit, struct verify_published *out) {
     if (has_preset(unit)) return from_preset(unit, out);
     from_spec(unit, out);
+    return true;
+}
+
+bool verify_own(const struct verify_unit *unit, struct verify_published *out) {
+    if (!has_preset(unit)) return false;
+    from_spec(unit, out);
+    snprintf(out->name, sizeof out->name, "%.20s t%d k%d%s", unit->spec.name, unit->plan.tile_k, out->algorithm.k_rows,
+             unit->spec.safe ? " safe" : "");
     return true;
 }
 

@@ -40,6 +40,8 @@ struct verify_published {
 };
 
 bool verify_published(const struct verify_unit *unit, struct verify_published *out);
+// The unit's own algorithm, as far as it differs from the published one. false: it does not; both are one.
+bool verify_own(const struct verify_unit *unit, struct verify_published *out);
 // Against exact attention: a kernel may be off by 2.5 times the published algorithm, where there are too few rows for a
 // ratio. Rows from row_limit on are left out.
 void verify_exact(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,

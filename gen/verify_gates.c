@@ -101,22 +101,68 @@ static void run_case(struct verify_session *s, const struct gate_case *c, bool w
     verify_call_free(&call);
 }
 
+// As gate1, of the model.
+static void run_model(struct verify_session *s, const struct gate_case *c, const struct verify_published *own,
+                      const struct verify_published *published) {
+    const bool causal = s->unit->mask == SPEC_MASK_CAUSAL;
+    const struct verify_inputs_key key = key_of(s, c);
+    struct verify_inputs *in = verify_data_inputs(s->data, &key);
+    const struct verify_published *const algorithm[] = {NULL, own, published};
+    const char *const name[] = {"exact", own->name, published->name};
+    struct verify_rows rows[3];
+    char check[32], shape[64], note[128], why[160] = "";
+    snprintf(check, sizeof check, "model gate1 %s", kind_text[c->kind]);
+    verify_shape_text(&(struct verify_call){.shape = c->shape}, shape);
+    for (int i = 0; i < 3; i++) {
+        const struct verify_reference *r = verify_data_reference(
+            s->data, in, causal, name[i], algorithm[i] ? &algorithm[i]->algorithm : NULL, why, sizeof why);
+        if (!r) {
+            verify_fail(s, check, shape, "reference: %s", why);
+            return;
+        }
+        rows[i] = rows_of(in, r);
+    }
+    const double error = verify_error_rounded(&rows[0], &rows[1], verify_io_format(s)),
+                 bar = verify_error_rounded(&rows[0], &rows[2], verify_io_format(s));
+    snprintf(note, sizeof note, "not run; model %.5g, %s %.5g, ratio %.4f", error, published->name, bar, error / bar);
+    verify_check(s, check, shape, error / bar, gate1_bound(s->unit), note);
+}
+
 /* -- Which cases ---- */
 
 static void run_distributions(struct verify_session *s) {
+    const struct verify_sizes *sizes = verify_sizes(s->options);
     const bool quick = s->options->level == VERIFY_QUICK, headline = verify_unit_is_headline(s->unit);
-    const int64_t n = quick ? 1024 : 4096;
     for (int kind = RANDOM_NORMAL; kind <= RANDOM_RUNS && !s->dead; kind++) {
         if (kind != RANDOM_NORMAL && !headline) continue;
         if (quick && kind == RANDOM_OUTLIER && s->unit->io == SPEC_IO_BF16) continue;
         // Many heads, for many independent errors: rows of a head share those of its K and V.
+        struct gate_case c = {.kind = (enum random_kind)kind,
+                              .shape = sizes->distribution,
+                              .layout = kind == RANDOM_OUTLIER ? LAYOUT_FUSED : LAYOUT_BNHD,
+                              .sample_heads = sizes->sample_heads,
+                              .sample_rows = sizes->sample_rows,
+                              .index = kind};
+        if (s->unit->plan.fp4) c.shape.heads_kv = c.shape.heads_q;
+        run_case(s, &c, headline && !s->options->vm); // of the machine's few rows a ratio says little
+    }
+}
+
+// Gate 1 at a GPU's size where the kernel is not run at it: its algorithm in float64 against the published one. Gate 2
+// says, at the machine's sizes, that the kernel is its algorithm.
+static void run_models(struct verify_session *s) {
+    struct verify_published own, published;
+    const struct verify_options gpu = {.level = VERIFY_NORMAL};
+    const struct verify_sizes *sizes = verify_sizes(&gpu);
+    if (!verify_unit_is_headline(s->unit) || !verify_own(s->unit, &own) || !verify_published(s->unit, &published))
+        return;
+    for (int kind = RANDOM_NORMAL; kind <= RANDOM_RUNS; kind++) {
         const struct gate_case c = {.kind = (enum random_kind)kind,
-                                    .shape = {1, 8, s->unit->plan.fp4 ? 8 : 4, n, n},
-                                    .layout = kind == RANDOM_OUTLIER ? LAYOUT_FUSED : LAYOUT_BNHD,
-                                    .sample_heads = 8,
-                                    .sample_rows = quick ? 24 : 40,
+                                    .shape = sizes->distribution,
+                                    .sample_heads = sizes->sample_heads,
+                                    .sample_rows = sizes->sample_rows,
                                     .index = kind};
-        run_case(s, &c, headline);
+        run_model(s, &c, &own, &published);
     }
 }
 
@@ -142,23 +188,32 @@ static void run_long(struct verify_session *s) {
 static const struct ragged {
     sage_attention_shape shape;
     enum verify_layout layout;
-    bool quick;
+    unsigned sets; /* VERIFY_SET_* */
 } ragged[] = {
-    {{1, 2, 2, 1, 1}, LAYOUT_BHND, true},       {{2, 4, 1, 2, 7}, LAYOUT_BNHD, false},
-    {{1, 4, 4, 7, 2}, LAYOUT_ODD, true},        {{3, 4, 2, 17, 63}, LAYOUT_FUSED, false},
-    {{1, 8, 2, 63, 17}, LAYOUT_BHND, false},    {{2, 2, 2, 64, 64}, LAYOUT_FUSED, true},
-    {{1, 4, 1, 65, 129}, LAYOUT_ODD, true},     {{2, 2, 1, 129, 65}, LAYOUT_BNHD, true},
-    {{1, 2, 2, 127, 200}, LAYOUT_FUSED, false}, {{1, 4, 2, 200, 127}, LAYOUT_BHND, false},
-    {{1, 2, 1, 1000, 1}, LAYOUT_ODD, false},    {{3, 8, 8, 1, 1000}, LAYOUT_BNHD, true},
-    {{1, 4, 4, 200, 1000}, LAYOUT_BHND, false}, {{1, 8, 1, 1000, 200}, LAYOUT_FUSED, true},
-    {{2, 2, 2, 129, 129}, LAYOUT_ODD, false},   {{2, 4, 2, 64, 0}, LAYOUT_BNHD, true},
-    {{1, 2, 2, 0, 64}, LAYOUT_BHND, true},      {{1, 4, 2, 1000, 1000}, LAYOUT_FUSED, false},
-    {{0, 2, 2, 64, 64}, LAYOUT_BHND, false},
+    {{1, 2, 2, 1, 1}, LAYOUT_BHND, VERIFY_SET_ALL},
+    {{2, 4, 1, 2, 7}, LAYOUT_BNHD, VERIFY_SET_LONG},
+    {{1, 4, 4, 7, 2}, LAYOUT_ODD, VERIFY_SET_ALL},
+    {{3, 4, 2, 17, 63}, LAYOUT_FUSED, VERIFY_SET_LONG},
+    {{1, 8, 2, 63, 17}, LAYOUT_BHND, VERIFY_SET_LONG},
+    {{2, 2, 2, 64, 64}, LAYOUT_FUSED, VERIFY_SET_ALL},
+    {{1, 4, 1, 65, 129}, LAYOUT_ODD, VERIFY_SET_ALL},
+    {{2, 2, 1, 129, 65}, LAYOUT_BNHD, VERIFY_SET_ALL},
+    {{1, 2, 2, 127, 200}, LAYOUT_FUSED, VERIFY_SET_LONG},
+    {{1, 4, 2, 200, 127}, LAYOUT_BHND, VERIFY_SET_LONG},
+    {{1, 2, 1, 1000, 1}, LAYOUT_ODD, VERIFY_SET_LONG},
+    {{3, 8, 8, 1, 1000}, LAYOUT_BNHD, VERIFY_SET_GPU | VERIFY_SET_VM},
+    {{1, 4, 4, 200, 1000}, LAYOUT_BHND, VERIFY_SET_LONG},
+    {{1, 8, 1, 1000, 200}, LAYOUT_FUSED, VERIFY_SET_GPU | VERIFY_SET_VM},
+    {{2, 2, 2, 129, 129}, LAYOUT_ODD, VERIFY_SET_LONG},
+    {{2, 4, 2, 64, 0}, LAYOUT_BNHD, VERIFY_SET_ALL},
+    {{1, 2, 2, 0, 64}, LAYOUT_BHND, VERIFY_SET_ALL},
+    {{1, 4, 2, 1000, 1000}, LAYOUT_FUSED, VERIFY_SET_LONG},
+    {{0, 2, 2, 64, 64}, LAYOUT_BHND, VERIFY_SET_LONG},
 };
 
 static void run_ragged(struct verify_session *s) {
     for (int i = 0; i < (int)(sizeof ragged / sizeof ragged[0]) && !s->dead; i++) {
-        if (s->options->level == VERIFY_QUICK && !ragged[i].quick) continue;
+        if (!(verify_sizes(s->options)->set & ragged[i].sets)) continue;
         const struct gate_case c = {.kind = (enum random_kind)(i % 3),
                                     .shape = ragged[i].shape,
                                     .layout = ragged[i].layout,
@@ -173,5 +228,6 @@ static void run_ragged(struct verify_session *s) {
 void verify_gates(struct verify_session *s) {
     run_distributions(s);
     if (!s->dead) run_ragged(s);
-    if (!s->dead && s->options->level == VERIFY_FULL) run_long(s);
+    if (s->options->vm && !s->dead) run_models(s);
+    if (!s->dead && s->options->level == VERIFY_FULL && !s->options->vm) run_long(s);
 }

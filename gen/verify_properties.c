@@ -125,7 +125,9 @@ static void gate2_of(struct verify_session *s, const struct verify_call *call, c
 
 /* -- The same call again, otherwise ---- */
 
-static const sage_attention_shape usual = {1, 4, 2, 333, 333};
+static sage_attention_shape usual(const struct verify_session *s) {
+    return verify_sizes(s->options)->usual;
+}
 
 // The plain run that others are compared with. false: recorded.
 static bool plain(struct verify_session *s, const struct tensors *t, struct verify_call *out) {
@@ -148,7 +150,7 @@ static void property_repeat(struct verify_session *s) {
         {"same fused", MODE_RUN, LAYOUT_FUSED, false},
         {"same odd strides", MODE_RUN, LAYOUT_ODD, true},
     };
-    struct tensors t = make(s, usual, RANDOM_OUTLIER);
+    struct tensors t = make(s, usual(s), RANDOM_OUTLIER);
     struct verify_call first;
     bool ok = plain(s, &t, &first);
     for (size_t i = 0; ok && i < sizeof others / sizeof others[0]; i++) {
@@ -188,14 +190,14 @@ static double permuted_bound(const struct verify_unit *unit) {
 // Keys 2i and 2i + 1 share every scale and tile: only the order of sums changes. Across tiles, scales change too, so
 // that two results may be as far apart as each is from the truth.
 static void property_permute(struct verify_session *s) {
-    struct tensors t = make(s, usual, RANDOM_NORMAL);
+    struct tensors t = make(s, usual(s), RANDOM_NORMAL);
     struct verify_call first, pairs, all;
     if (s->unit->mask == SPEC_MASK_NONE && plain(s, &t, &first)) {
-        for (int64_t i = 0; i + 1 < usual.seq_k; i += 2) swap_keys(&t, &s->unit->plan, i, i + 1);
+        for (int64_t i = 0; i + 1 < usual(s).seq_k; i += 2) swap_keys(&t, &s->unit->plan, i, i + 1);
         if (plain(s, &t, &pairs))
             check_relative(s, "permute pairs", &first, 1, &pairs,
                            (s->unit->plan.fp4 ? 3 : 1) * verify_gate2_bound(s->unit), "O, relative");
-        for (int64_t i = 0; i < usual.seq_k; i++) swap_keys(&t, &s->unit->plan, i, (i * 7919 + 13) % usual.seq_k);
+        for (int64_t i = 0; i < usual(s).seq_k; i++) swap_keys(&t, &s->unit->plan, i, (i * 7919 + 13) % usual(s).seq_k);
         if (!s->dead && plain(s, &t, &all)) {
             const struct attention_problem p = problem_of(s, &t, 0);
             verify_exact(s, &all, &p, SIZE_MAX, "permuted, exact");
@@ -212,11 +214,11 @@ static void property_permute(struct verify_session *s) {
 
 static void property_future(struct verify_session *s) {
     enum { FUTURE = 40 };
-    struct tensors t = make(s, usual, RANDOM_NORMAL);
-    struct tensors zeroed = make(s, usual, RANDOM_NORMAL);
+    struct tensors t = make(s, usual(s), RANDOM_NORMAL);
+    struct tensors zeroed = make(s, usual(s), RANDOM_NORMAL);
     const size_t dims[2] = {(size_t)s->unit->plan.head_dim_qk, (size_t)s->unit->plan.head_dim_v};
     float *const bad[2] = {t.k, t.v}, *const zero[2] = {zeroed.k, zeroed.v};
-    const size_t heads = (size_t)(usual.batch * usual.heads_kv), n = (size_t)usual.seq_k;
+    const size_t heads = (size_t)(usual(s).batch * usual(s).heads_kv), n = (size_t)usual(s).seq_k;
     for (int tensor = 0; tensor < 2; tensor++)
         for (size_t h = 0; h < heads; h++)
             for (size_t i = (h * n + n - FUTURE) * dims[tensor]; i < (h + 1) * n * dims[tensor]; i++) {
@@ -292,12 +294,13 @@ static void constant_v(struct verify_session *s, int64_t n) {
 }
 
 static void property_constant_v(struct verify_session *s) {
-    constant_v(s, s->options->level == VERIFY_QUICK ? 2048 : 4096);
-    if (s->options->level == VERIFY_FULL && verify_unit_is_headline(s->unit) && !s->dead) constant_v(s, 131072);
+    constant_v(s, verify_sizes(s->options)->constant_v);
+    if (s->options->level == VERIFY_FULL && !s->options->vm && verify_unit_is_headline(s->unit) && !s->dead)
+        constant_v(s, 131072);
 }
 
 static void property_large_rows(struct verify_session *s) {
-    struct tensors t = make(s, usual, RANDOM_NORMAL);
+    struct tensors t = make(s, usual(s), RANDOM_NORMAL);
     const size_t dim = (size_t)s->unit->plan.head_dim_qk;
     for (size_t i = 0; i < t.q_count; i++)
         if (i / dim % 17 == 0) t.q[i] = (float)format_round(verify_io_format(s), (double)t.q[i] * 1e3);
@@ -319,7 +322,7 @@ static void property_large_rows(struct verify_session *s) {
 static void property_uniform(struct verify_session *s) {
     static const char *const suffix[] = {" zero Q", " zero K", " constant K"};
     for (int i = 0; i < 3 && !s->dead; i++) {
-        struct tensors t = make(s, usual, RANDOM_NORMAL);
+        struct tensors t = make(s, usual(s), RANDOM_NORMAL);
         const size_t dim = (size_t)s->unit->plan.head_dim_qk;
         float *row = copy(t.k, dim);
         if (i == 0) memset(t.q, 0, t.q_count * sizeof *t.q);
@@ -339,7 +342,7 @@ static void property_uniform(struct verify_session *s) {
 }
 
 static void property_zero_v(struct verify_session *s) {
-    struct tensors t = make(s, usual, RANDOM_NORMAL);
+    struct tensors t = make(s, usual(s), RANDOM_NORMAL);
     struct verify_call call;
     char shape[64];
     size_t wrong = 0;
@@ -382,7 +385,7 @@ static void scale(float *x, size_t n, double factor) {
 }
 
 static void property_scale_v(struct verify_session *s) {
-    struct tensors t = make(s, usual, RANDOM_NORMAL);
+    struct tensors t = make(s, usual(s), RANDOM_NORMAL);
     struct verify_call first, other;
     if (s->unit->io == SPEC_IO_BF16 && plain(s, &t, &first)) { // fp16 has no such range
         for (int sign = -1; sign <= 1 && !s->dead; sign += 2) {
@@ -400,7 +403,7 @@ static void property_scale_v(struct verify_session *s) {
 
 // Multiples of 1/32 below 8 have at most 8 bits, and stay exact in both io types under the scaling.
 static void property_scale_qk(struct verify_session *s) {
-    struct tensors t = make(s, usual, RANDOM_NORMAL);
+    struct tensors t = make(s, usual(s), RANDOM_NORMAL);
     struct verify_call first, other;
     for (size_t i = 0; i < t.q_count; i++) t.q[i] = rintf(t.q[i] * 32) / 32;
     for (size_t i = 0; i < t.k_count; i++) t.k[i] = rintf(t.k[i] * 32) / 32;
@@ -422,7 +425,7 @@ static void property_scale_qk(struct verify_session *s) {
 static void property_sm_scale(struct verify_session *s) {
     const float given[2] = {0.04f, 0.3f};
     for (int i = 0; i < 2 && !s->dead; i++) {
-        struct tensors t = make(s, usual, RANDOM_NORMAL);
+        struct tensors t = make(s, usual(s), RANDOM_NORMAL);
         struct verify_call call = call_of(&t);
         const struct attention_problem p = problem_of(s, &t, (double)given[i]);
         call.sm_scale = given[i];
@@ -439,13 +442,20 @@ static void property_sm_scale(struct verify_session *s) {
 /* -- All ---- */
 
 void verify_properties(struct verify_session *s) {
-    static void (*const all[])(struct verify_session * s) = {
-        property_repeat,     property_permute,    property_future,   property_flags,
-        property_constant_v, property_large_rows, property_uniform,  property_zero_v,
-        property_one_token,  property_scale_v,    property_scale_qk, property_sm_scale,
+    static const struct {
+        void (*run)(struct verify_session *s);
+        unsigned sets;
+    } all[] = {
+        {property_repeat, VERIFY_SET_ALL},     {property_permute, VERIFY_SET_ALL},
+        {property_future, VERIFY_SET_ALL},     {property_flags, VERIFY_SET_ALL},
+        {property_constant_v, VERIFY_SET_ALL}, {property_large_rows, VERIFY_SET_ALL},
+        {property_uniform, VERIFY_SET_ALL},    {property_zero_v, VERIFY_SET_ALL},
+        {property_one_token, VERIFY_SET_ALL},  {property_scale_v, VERIFY_SET_ALL},
+        {property_scale_qk, VERIFY_SET_ALL},   {property_sm_scale, VERIFY_SET_ALL},
     };
-    const bool quick = s->options->level == VERIFY_QUICK;
-    if (quick && !verify_unit_is_headline(s->unit)) return;
-    for (size_t i = 0; i < sizeof all / sizeof all[0] && !s->dead; i++) all[i](s);
-    if (s->options->level == VERIFY_FULL && !s->dead) verify_far(s);
+    const unsigned set = verify_sizes(s->options)->set;
+    if (set == VERIFY_SET_QUICK && !verify_unit_is_headline(s->unit)) return;
+    for (size_t i = 0; i < sizeof all / sizeof all[0] && !s->dead; i++)
+        if (all[i].sets & set) all[i].run(s);
+    if (s->options->level == VERIFY_FULL && !s->options->vm && !s->dead) verify_far(s);
 }

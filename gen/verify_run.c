@@ -15,14 +15,15 @@ _Static_assert(sizeof(struct verify_record) <= PIPE_BUF, "a record is written to
 /* -- Probe ---- */
 
 struct probe {
+    int ordinal; /* in */
     bool ok;
     struct verify_gpu gpu;
     char why[DEVICE_ERROR_BYTES];
 };
 
 static void probe_here(struct probe *out) {
-    struct device device = {.ordinal = 0};
-    out->ok = device_open(0, NULL, &device, out->why, sizeof out->why);
+    struct device device = {.ordinal = out->ordinal};
+    out->ok = device_open(out->ordinal, NULL, &device, out->why, sizeof out->why);
     if (!out->ok) return;
     out->gpu.sm = device.driver.sm;
     out->gpu.memory_bytes = device.memory_bytes;
@@ -48,9 +49,9 @@ static void probe_child(struct probe *out) {
     process_end(&child, true);
 }
 
-bool verify_probe(bool fork_allowed, struct verify_gpu *out, char *why, size_t why_bytes) {
-    struct probe probe = {.ok = false};
-    if (fork_allowed)
+bool verify_probe(const struct verify_options *options, struct verify_gpu *out, char *why, size_t why_bytes) {
+    struct probe probe = {.ordinal = options->ordinal};
+    if (options->fork)
         probe_child(&probe);
     else
         probe_here(&probe);
@@ -95,6 +96,7 @@ static void run_unit(struct verify_session *s, int index) {
     double start = seconds();
     if (!verify_session_unit(s, index)) return;
     run_parts(s);
+    if (s->options->vm) verify_vm_end(s);
     fprintf(stderr, "[%3d/%d] %s  %.1f s%s\n", index + 1, s->units->count, verify_unit_text(s->unit, text),
             seconds() - start, s->dead ? "  GPU LOST" : "");
 }

@@ -4,6 +4,9 @@
 
 #include "context.h"
 #include "verify_data.h"
+#include "vm_counts.h"
+#include "vm_driver.h"
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,8 +55,34 @@ void verify_begin(struct verify_session *s, const char *part) {
 
 /* -- Opening ---- */
 
+static void on_finding(void *user, const struct vm_finding *found) {
+    struct verify_session *s = user;
+    struct buf place = {0};
+    s->findings++;
+    ptx_place_text(&found->place, &place);
+    const char *text = strncmp(found->text, place.data, place.len) == 0 ? found->text + place.len : found->text;
+    fprintf(stderr, "%s\n", found->text);
+    verify_fail(s, "vm finding", place.data, "%s", strncmp(text, ": error: ", 9) == 0 ? text + 9 : text);
+    buf_free(&place);
+}
+
+// The machine is made anew for each unit: a GPU of its target, whose memory nobody has written.
+static bool configure_machine(struct verify_session *s) {
+    const struct vm_driver_options options = {.sm = arch_of(s->unit->target)->sm,
+                                              .seed = s->options->seed,
+                                              .checks = PTXVM_CHECK_ALL,
+                                              .counts = s->options->counts,
+                                              .finding = on_finding,
+                                              .user = s};
+    s->findings = 0;
+    return vm_driver_configure(&options);
+}
+
 static bool open_context(struct verify_session *s, char *why, size_t why_bytes) {
-    const sage_options options = {.size = sizeof options, .device = 0, .memory_only = 1};
+    const sage_options options = {.size = sizeof options,
+                                  .device = s->options->ordinal,
+                                  .memory_only = 1,
+                                  .driver_entry = s->options->vm ? vm_driver_entry : NULL};
     struct sage_provider provider = verify_provider(&s->unit);
     if (sage_context_create(&options, &s->context) != SAGE_OK) {
         snprintf(why, why_bytes, "%s", sage_last_error(NULL));
@@ -64,23 +93,38 @@ static bool open_context(struct verify_session *s, char *why, size_t why_bytes) 
     return false;
 }
 
-bool verify_session_open(struct verify_session *s, char *why, size_t why_bytes) {
-    if (!device_open(0, NULL, &s->device, why, why_bytes)) return false;
+static bool open_all(struct verify_session *s, char *why, size_t why_bytes) {
+    if (s->options->vm && !configure_machine(s)) return false;
+    if (!device_open(s->options->ordinal, s->options->vm ? vm_driver_entry : NULL, &s->device, why, why_bytes))
+        return false;
     if (!open_context(s, why, why_bytes)) return false;
-    s->data = verify_data_create(s->options->threads);
     if (device_stream_create(&s->device, &s->stream)) return true;
     snprintf(why, why_bytes, "%s", device_error(&s->device));
     return false;
 }
 
-void verify_session_close(struct verify_session *s) {
+bool verify_session_open(struct verify_session *s, char *why, size_t why_bytes) {
+    s->data = verify_data_create(s->options->threads);
+    return open_all(s, why, why_bytes);
+}
+
+static void close_all(struct verify_session *s) {
     sage_attention_plan_destroy(s->plan);
     if (driver_is_open(&s->device.driver)) {
         for (int i = 0; i < VERIFY_BUFFERS; i++) device_free(&s->device, s->buffer[i].data);
+        memset(s->buffer, 0, sizeof s->buffer);
         device_stream_destroy(&s->device, s->stream);
     }
     sage_context_destroy(s->context);
     device_close(&s->device);
+    s->plan = NULL;
+    s->stream = NULL;
+    s->context = NULL;
+    s->device = (struct device){.ordinal = s->options->ordinal};
+}
+
+void verify_session_close(struct verify_session *s) {
+    close_all(s);
     verify_data_destroy(s->data);
 }
 
@@ -114,18 +158,27 @@ static bool built(struct verify_session *s) {
     return true;
 }
 
+static bool reopen(struct verify_session *s) {
+    char why[DEVICE_ERROR_BYTES] = "";
+    close_all(s);
+    if (open_all(s, why, sizeof why)) return true;
+    verify_fail(s, "open", "", "%.180s", why);
+    return false;
+}
+
 bool verify_session_unit(struct verify_session *s, int index) {
     sage_attention_plan_destroy(s->plan);
     s->plan = NULL;
     s->unit_index = index;
     s->unit = &s->units->unit[index];
     verify_begin(s, "");
-    return built(s) && verify_plan(s, 0, &s->plan);
+    return built(s) && (!s->options->vm || reopen(s)) && verify_plan(s, 0, &s->plan);
 }
 
-// Buffers only grow, and hold what the last call left in them.
+// Buffers only grow, and hold what the last call left in them; on the machine they are new, so that an access beyond
+// them is one.
 bool verify_buffer(struct verify_session *s, int index, uint64_t bytes, void **out) {
-    if (s->buffer[index].bytes < bytes) {
+    if (s->buffer[index].bytes < bytes || s->options->vm) {
         device_free(&s->device, s->buffer[index].data);
         s->buffer[index].bytes = 0;
         if (!device_alloc(&s->device, bytes, &s->buffer[index].data)) return false;
@@ -133,4 +186,25 @@ bool verify_buffer(struct verify_session *s, int index, uint64_t bytes, void **o
     }
     *out = s->buffer[index].data;
     return true;
+}
+
+/* -- The machine ---- */
+
+void verify_vm_end(struct verify_session *s) {
+    char note[128];
+    const struct vm_driver_totals t = vm_driver_totals();
+    snprintf(note, sizeof note, "%" PRIu64 " launches, %.1f M thread instructions, %.1f M/s", t.launches,
+             (double)t.thread_instructions * 1e-6,
+             t.seconds > 0 ? (double)t.thread_instructions * 1e-6 / t.seconds : 0);
+    verify_check(s, "vm findings", "", (double)s->findings, 0, note);
+    if (!s->options->counts) return;
+    struct buf text = {0};
+    const struct vm_main_loops loops = vm_counts_main_loops();
+    vm_counts_text(&text);
+    fputs(text.data ? text.data : "", stderr);
+    buf_free(&text);
+    snprintf(note, sizeof note, "wavefronts above the least, per wavefront; %" PRIu64 " in main loops",
+             loops.wavefronts);
+    const double least = (double)loops.wavefronts_ideal;
+    verify_check(s, "vm bank conflicts", "", least > 0 ? ((double)loops.wavefronts - least) / least : 0, 0, note);
 }

@@ -4,6 +4,7 @@
 
 #include "context.h"
 #include "meta.h"
+#include "vm_target.h"
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,11 +101,34 @@ static int native_target(const struct spec *spec, int sm) {
 // Without a choice: the spec's own targets that run here, and the portable target of this very GPU, which a spec need
 // not list: so an H100 runs the mma.sync templates too.
 static bool wants_target(const struct verify_choice *choice, const struct spec *spec, int target) {
-    if (choice->native) return target == native_target(spec, choice->sm);
+    if (choice->native) return target == (choice->vm ? (int)vm_default_target(spec) : native_target(spec, choice->sm));
     if (choice->target.count) return contains(&choice->target, target);
+    if (choice->vm) return contains(&spec->targets, target);
     const char *text = spec_target_text((enum spec_target)target);
     bool portable = arch_of((enum spec_target)target)->sm == choice->sm && !strpbrk(text + 3, "af");
     return target_rank(target, choice->sm) > 0 && (portable || contains(&spec->targets, target));
+}
+
+// On the machine, quick: each target of the spec with one io and one mask, in turn, such that the targets together have
+// both of each; a single target has two turns. Of safe kernels those of 128 channels, of one target.
+static bool wants_turn(const struct verify_choice *choice, const struct verify_unit *u) {
+    static const struct {
+        enum spec_io io;
+        enum spec_mask mask;
+    } turns[] = {{SPEC_IO_FP16, SPEC_MASK_CAUSAL},
+                 {SPEC_IO_BF16, SPEC_MASK_NONE},
+                 {SPEC_IO_FP16, SPEC_MASK_NONE},
+                 {SPEC_IO_BF16, SPEC_MASK_CAUSAL}};
+    int turn = 0;
+    for (int i = 0; i < u->spec.targets.count; i++)
+        if (u->spec.targets.item[i] == (int)u->target) turn = i % 4;
+    bool own = u->io == turns[turn].io && u->mask == turns[turn].mask;
+    bool second = u->spec.targets.count == 1 && u->io == turns[1].io && u->mask == turns[1].mask;
+    if (choice->io.count || choice->mask.count) own = true; // what was asked for is all that is left out
+    if (u->safe_form)
+        return own && verify_unit_is_headline(u) && u->spec.head_dim_qk == 128 &&
+               u->target == vm_default_target(&u->spec);
+    return own || second;
 }
 
 // Quick: bf16 only where users look first; safe kernels of the widest headline spec alone.
@@ -112,6 +136,7 @@ static bool wants_unit(const struct verify_choice *choice, const struct verify_u
     if (choice->io.count && !contains(&choice->io, u->io)) return false;
     if (choice->mask.count && !contains(&choice->mask, u->mask)) return false;
     bool headline = verify_unit_is_headline(u);
+    if (choice->vm && choice->level == VERIFY_QUICK) return wants_turn(choice, u);
     if (!u->safe_form) return choice->level != VERIFY_QUICK || u->io == SPEC_IO_FP16 || headline || choice->io.count;
     return headline && (choice->level != VERIFY_QUICK || (u->spec.head_dim_qk == 128 && u->io == SPEC_IO_FP16));
 }
@@ -135,7 +160,7 @@ static bool choose_variant(const struct verify_choice *choice, struct verify_uni
 
 static bool can_run(const struct verify_choice *choice, struct verify_unit *u, struct buf *skipped) {
     char why[256] = "";
-    if (target_rank(u->target, choice->sm) == 0)
+    if (!choice->vm && target_rank(u->target, choice->sm) == 0)
         snprintf(why, sizeof why, "this GPU is sm_%d", choice->sm);
     else if (choose_variant(choice, u, why, sizeof why))
         return true;

@@ -7,10 +7,10 @@ sagegen=$1
 shift
 here=$(dirname "$0")
 status=0
-"$sagegen" verify --quick "$@" || status=$?
+"$sagegen" verify --device cuda --quick "$@" || status=$?
 [ "$status" -eq 77 ] && exit 77
 for spec in "$here"/specs/*.yaml; do
     set -- "$@" --spec "$spec"
 done
-"$sagegen" verify --quick "$@" || status=$?
+"$sagegen" verify --device cuda --quick "$@" || status=$?
 exit "$status"
