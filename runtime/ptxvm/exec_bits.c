@@ -362,10 +362,26 @@ static void prmt_mode(struct exec *x, const struct instruction *i) {
     LANE_LOOP(x, d[l] = permute(a[l], b[l], selectors[c[l] & 3u]);)
 }
 
+// Selectors (imm) that are the same for all lanes: one byte of every lane after the other.
+static void prmt_constant(struct exec *x, const struct instruction *i) {
+    uint32_t *d = lanes32(x, i->dst), result[LANES] = {0};
+    for (unsigned k = 0; k < 4; k++) {
+        uint32_t selector = (uint32_t)i->imm >> (4 * k) & 0xfu;
+        const uint32_t *word = lanes32(x, i->src[selector >> 2 & 1u]);
+        unsigned down = 8 * (selector & 3u), up = 8 * k, sign = (selector & 8u) != 0 ? UINT32_MAX : 0;
+        for (unsigned l = 0; l < LANES; l++) {
+            uint32_t byte = word[l] >> down & 0xffu, spread = (byte >> 7) * 0xffu;
+            result[l] |= ((byte & ~sign) | (spread & sign)) << up;
+        }
+    }
+    LANE_LOOP(x, d[l] = result[l];)
+}
+
 bool bind_prmt(struct binder *b, struct instruction *out) {
     int mode = mod_choice(b, permute_names);
     enum ptx_type type;
-    out->imm = mode;
-    return mod_type_need(b, TYPE_BIT(PTX_B32), &type) &&
-           bind_handler(b, out, mode < 0 ? prmt_u32 : prmt_mode, "===u", type, PTXVM_CLASS_MOVE);
+    bool constant = mode < 0 && b->operands == 4 && b->operand[3].kind == PTX_IMMEDIATE;
+    out->imm = constant ? b->operand[3].value : mode;
+    instruction_handler run = constant ? prmt_constant : mode < 0 ? prmt_u32 : prmt_mode;
+    return mod_type_need(b, TYPE_BIT(PTX_B32), &type) && bind_handler(b, out, run, "===u", type, PTXVM_CLASS_MOVE);
 }

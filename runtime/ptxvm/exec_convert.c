@@ -50,6 +50,13 @@ HANDLER1(u32_rzi_f32, u32, f32, U32_OF(a, inwards))
 HANDLER1(u32_rmi_f32, u32, f32, U32_OF(a, downwards))
 HANDLER1(u32_rpi_f32, u32, f32, U32_OF(a, upwards))
 
+// Floats to whole floats: from 2^23 on they are, and NaN stays one. The sign stays where the result is 0.
+#define WHOLE_OF(a, round) (magnitude(a) < 0x1p23f ? copysignf((float)round(clamp_to(a, -0x1p24, 0x1p24)), a) : (a))
+HANDLER1(f32_rni_f32, f32, f32, WHOLE_OF(a, nearest))
+HANDLER1(f32_rzi_f32, f32, f32, WHOLE_OF(a, inwards))
+HANDLER1(f32_rmi_f32, f32, f32, WHOLE_OF(a, downwards))
+HANDLER1(f32_rpi_f32, f32, f32, WHOLE_OF(a, upwards))
+
 // Rounded by the CPU, to nearest.
 HANDLER1(f32_from_s32, f32, s32, a)
 HANDLER1(f32_from_u32, f32, u32, a)
@@ -76,6 +83,8 @@ static const struct loop float_loops[] = {
     {PTX_S32, PTX_F32, RMI, s32_rmi_f32},        {PTX_S32, PTX_F32, RPI, s32_rpi_f32},
     {PTX_U32, PTX_F32, RNI, u32_rni_f32},        {PTX_U32, PTX_F32, RZI, u32_rzi_f32},
     {PTX_U32, PTX_F32, RMI, u32_rmi_f32},        {PTX_U32, PTX_F32, RPI, u32_rpi_f32},
+    {PTX_F32, PTX_F32, RNI, f32_rni_f32},        {PTX_F32, PTX_F32, RZI, f32_rzi_f32},
+    {PTX_F32, PTX_F32, RMI, f32_rmi_f32},        {PTX_F32, PTX_F32, RPI, f32_rpi_f32},
     {PTX_F32, PTX_S32, NEAREST, f32_from_s32},   {PTX_F32, PTX_U32, NEAREST, f32_from_u32},
     {PTX_F64, PTX_S32, NEAREST, f64_from_s32},   {PTX_F64, PTX_U32, NEAREST, f64_from_u32},
     {PTX_F32, PTX_F16, PLAIN, f32_from_f16},     {PTX_F32, PTX_BF16, PLAIN, f32_from_bf16},

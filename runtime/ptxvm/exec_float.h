@@ -102,14 +102,25 @@ bool bind_float(struct binder *b, struct instruction *out, const struct float_fo
 extern const struct float_form half_add[], half_sub[], half_mul[], half_fma[], half_abs[], half_neg[], half_min[],
     half_max[], half_ex2[], half_tanh[];
 
-// Order: exec_order.c, used on halves too.
+// Order: exec_order.c, used on halves too. On bits, which as signed numbers with the magnitude of negative ones
+// inverted are in the order of the values, -0 below +0: integer steps are what the compiler can vectorise.
+static inline int32_t order_of(uint32_t bits) {
+    return (int32_t)(bits ^ ((bits & 0x80000000u) != 0 ? 0x7fffffffu : 0));
+}
+static inline bool is_nan_bits(uint32_t bits) {
+    return (bits & 0x7fffffffu) > 0x7f800000u;
+}
 static inline float lesser(float a, float b) {
-    float ordered = a == b ? bits_float(float_bits(a) | float_bits(b)) : a < b ? a : b; /* -0 is below +0 */
-    return a != a ? b : b != b ? a : ordered;
+    uint32_t left = float_bits(a), right = float_bits(b);
+    uint32_t chosen = order_of(left) < order_of(right) ? left : right;
+    chosen = is_nan_bits(left) ? right : chosen;
+    return bits_float(is_nan_bits(right) ? left : chosen);
 }
 static inline float greater(float a, float b) {
-    float ordered = a == b ? bits_float(float_bits(a) & float_bits(b)) : a > b ? a : b;
-    return a != a ? b : b != b ? a : ordered;
+    uint32_t left = float_bits(a), right = float_bits(b);
+    uint32_t chosen = order_of(left) > order_of(right) ? left : right;
+    chosen = is_nan_bits(left) ? right : chosen;
+    return bits_float(is_nan_bits(right) ? left : chosen);
 }
 static inline float lesser_nan(float a, float b) {
     return a != a || b != b ? NAN : lesser(a, b);

@@ -104,14 +104,15 @@ static inline uint32_t float_to_bf16(float value) {
     return value != value ? 0x7fffu : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
 }
 
-// Nearest, ties to even; NaN is 0x7fff.
+// Nearest, ties to even; NaN is 0x7fff. Both ways are taken and one is chosen, so that loops vectorise.
 static inline uint32_t float_to_f16(float value) {
     uint32_t bits = float_bits(value), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
-    if (magnitude > 0x7f800000u) return 0x7fffu;
-    if (magnitude >= 0x477ff000u) return sign | 0x7c00u; /* 65520 and above */
-    if (magnitude < 0x38800000u)                         /* below 2^-14: let the adder round to multiples of 2^-24 */
-        return sign | (float_bits(bits_float(magnitude) + 0.5f) - 0x3f000000u);
-    return sign | ((magnitude + 0xfffu + (magnitude >> 13 & 1u) - 0x38000000u) >> 13);
+    // Below 2^-14 the adder rounds to multiples of 2^-24.
+    uint32_t small = float_bits(bits_float(magnitude) + 0.5f) - 0x3f000000u;
+    uint32_t normal = (magnitude + 0xfffu + (magnitude >> 13 & 1u) - 0x38000000u) >> 13;
+    uint32_t code = magnitude < 0x38800000u ? small : normal;
+    code = magnitude >= 0x477ff000u ? 0x7c00u : code; /* 65520 and above */
+    return magnitude > 0x7f800000u ? 0x7fffu : sign | code;
 }
 
 // A float to a format of 8 bits or less, nearest, ties to even, saturating: as narrow_encode(.., FORMAT_SATFINITE), in
@@ -121,7 +122,8 @@ static inline uint32_t float_to_small(float value, unsigned bits, unsigned manti
     uint32_t all = float_bits(value), sign = all >> 31 << (bits - 1), magnitude = all & 0x7fffffffu;
     unsigned cut = 23 - mantissa;
     uint32_t rebias = (uint32_t)(126 + emin) << mantissa; /* float's exponent field, in units of the format's */
-    // Below the least normal value the adder rounds to multiples of the least subnormal, which is the last bit of `step`.
+    // Below the least normal value the adder rounds to multiples of the least subnormal, which is the last bit of
+    // `step`.
     uint32_t step = (uint32_t)(127 + emin + (int)cut) << 23;
     uint32_t small = float_bits(bits_float(magnitude) + bits_float(step)) - step;
     uint32_t normal = ((magnitude + ((1u << (cut - 1)) - 1u) + (magnitude >> cut & 1u)) >> cut) - rebias;
