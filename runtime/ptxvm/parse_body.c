@@ -32,8 +32,7 @@ static bool split(struct parser *p, struct name *name) {
         struct name *part = span.bytes && mnemonic ? lex_intern(p, span) : NULL;
         if (!part) return parse_fail(p, "malformed instruction '%.100s'", name->text);
         if (!first && pieces == PTX_MODIFIERS_MAX) return parse_fail(p, "more than %d modifiers", PTX_MODIFIERS_MAX);
-        if (first && !is_opcode(span))
-            return parse_fail(p, "an instruction is expected, not '%.100s'", name->text);
+        if (first && !is_opcode(span)) return parse_fail(p, "an instruction is expected, not '%.100s'", name->text);
         if (first)
             mnemonic->opcode = part->text;
         else

@@ -1,5 +1,6 @@
-// fuzz_parse: mutates the PTX files of a folder and loads the results: an error or success is fine, a crash, a leak, a
-// text that takes seconds or an error without words is not. Deterministic: round n of seed s is always the same text.
+// fuzz_parse: mutates the PTX files of a folder, loads the results and runs what loaded: an error or success is fine, a
+// crash, a leak, a text that takes seconds or an error without words is not. Deterministic: round n of seed s is always
+// the same text.
 //   fuzz_parse FOLDER SECONDS [SEED [FIRST_ROUND [LAST_TEXT]]]    LAST_TEXT: file that gets each text before it is
 //   tried
 // SPDX-License-Identifier: Apache-2.0
@@ -26,8 +27,9 @@ struct fuzzer {
     uint64_t random;
     char text[TEXT_BYTES];
     size_t bytes;
-    uint64_t round, good, bound;
+    uint64_t round, good, bound, ran;
     ptxvm *vm;
+    uint64_t parameter[PTX_PARAMETER_BYTES_MAX / 8 + 1];
 };
 
 /* -- Corpus -------------------------------------------------------------------------------------------------------- */
@@ -229,25 +231,46 @@ static bool keep(const struct fuzzer *f, const char *path) {
     return fclose(file) == 0;
 }
 
+// Runs each kernel for a few instructions, with a buffer's address in each word of its parameters; whatever it does,
+// the machine reports and survives.
+static bool run_kernels(struct fuzzer *f, ptxvm_module *module) {
+    enum { THREADS = 128, DYNAMIC_BYTES = 1000 };
+    for (unsigned k = 0; k < ptxvm_module_kernels(module); k++) {
+        ptxvm_kernel *kernel = NULL;
+        struct ptxvm_launch launch = {.grid = {2, 1, 1},
+                                      .block = {THREADS, 1, 1},
+                                      .smem_dynamic_bytes = DYNAMIC_BYTES,
+                                      .parameters = f->parameter};
+        if (ptxvm_module_kernel(module, ptxvm_module_kernel_name(module, k), &kernel) != PTXVM_OK) return false;
+        ptxvm_set_seed(f->vm, f->round);
+        ptxvm_status status = ptxvm_run(f->vm, kernel, &launch);
+        f->ran++;
+        if (status != PTXVM_OK && !ptxvm_error(f->vm)[0]) return false;
+    }
+    return true;
+}
+
+static bool load_text(struct fuzzer *f, const char *text) {
+    ptxvm_module *module = NULL;
+    if (ptxvm_module_load(f->vm, text, f->bytes, &module) != PTXVM_OK) return ptxvm_error(f->vm)[0] != 0;
+    f->bound++;
+    bool sane = run_kernels(f, module);
+    ptxvm_module_unload(module);
+    return sane;
+}
+
 // Parses a copy of the exact size, so that a sanitizer sees each read behind it; then loads what parsed.
 static bool try_text(struct fuzzer *f) {
     char error[200] = "";
-    char *copy = malloc(f->bytes + 1);
+    char *copy = malloc(f->bytes ? f->bytes : 1);
     if (!copy) return false;
     memcpy(copy, f->text, f->bytes);
-    copy = realloc(copy, f->bytes ? f->bytes : 1);
     struct ptx_text *text = NULL;
     ptxvm_status status = ptx_parse(copy, f->bytes, &text, error, sizeof error);
     bool sane = status == PTXVM_OK ? text != NULL : !strncmp(error, "line ", 5);
     ptx_text_free(text);
-    if (status == PTXVM_OK && f->vm) {
-        ptxvm_module *module = NULL;
-        f->good++;
-        status = ptxvm_module_load(f->vm, copy, f->bytes, &module);
-        f->bound += status == PTXVM_OK;
-        sane &= status == PTXVM_OK || ptxvm_error(f->vm)[0];
-        ptxvm_module_unload(module);
-    }
+    f->good += status == PTXVM_OK;
+    if (status == PTXVM_OK) sane &= load_text(f, copy);
     free(copy);
     return sane;
 }
@@ -270,9 +293,20 @@ static int run(struct fuzzer *f, double seconds, uint64_t seed, const char *last
         before = time;
         if (time - start > seconds) break;
     }
-    printf("%llu texts, %llu parsed, %llu loaded\n", (unsigned long long)f->round, (unsigned long long)f->good,
-           (unsigned long long)f->bound);
+    printf("%llu texts, %llu parsed, %llu loaded, %llu kernels run\n", (unsigned long long)f->round,
+           (unsigned long long)f->good, (unsigned long long)f->bound, (unsigned long long)f->ran);
     return f->good ? 0 : 1;
+}
+
+static bool make_machine(struct fuzzer *f) {
+    enum { INSTRUCTIONS = 3000, BUFFER_BYTES = 65536 };
+    const struct ptxvm_options options = {
+        .size = sizeof options, .checks = PTXVM_CHECK_ALL, .counts = true, .instruction_limit = INSTRUCTIONS};
+    uint64_t buffer;
+    if (ptxvm_create(&options, &f->vm) != PTXVM_OK) return false;
+    if (ptxvm_alloc(f->vm, BUFFER_BYTES, &buffer) || ptxvm_set(f->vm, buffer, 0, BUFFER_BYTES)) return false;
+    for (size_t k = 0; k < sizeof f->parameter / sizeof f->parameter[0]; k++) f->parameter[k] = buffer;
+    return true;
 }
 
 int main(int count, char **argument) {
@@ -281,8 +315,9 @@ int main(int count, char **argument) {
         return 2;
     }
     struct fuzzer *f = calloc(1, sizeof *f);
-    if (!f || !read_corpus(&f->corpus, argument[1]) || ptxvm_create(NULL, &f->vm)) {
+    if (!f || !read_corpus(&f->corpus, argument[1]) || !make_machine(f)) {
         fprintf(stderr, "no corpus in %s, or no memory\n", argument[1]);
+        if (f) ptxvm_destroy(f->vm);
         free(f);
         return 2;
     }
