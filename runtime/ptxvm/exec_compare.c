@@ -20,18 +20,14 @@ typedef uint32_t (*comparer)(const struct exec *x, const struct instruction *i);
         return mask;                                                                                                   \
     }
 
-// Upper halves of packed types.
-SCALAR_TYPE(f16h, float, uint32_t, f16_to_float(bits >> 16), float_to_f16(v) << 16)
-SCALAR_TYPE(f16zh, float, uint32_t, f16_to_float(flush16(bits >> 16)), float_to_f16(v) << 16)
-SCALAR_TYPE(bf16h, float, uint32_t, bf16_to_float(bits >> 16), float_to_bf16(v) << 16)
-
 // X(name, condition, classes of operands). "lo ls hi hs" are "lt le gt ge" of unsigned integers.
 #define EQUALITIES(X, T) X(eq, T, a == b) X(ne, T, a != b)
 #define ORDERS(X, T)     X(lt, T, a < b) X(le, T, a <= b) X(gt, T, a > b) X(ge, T, a >= b)
 #define UNORDERED(X, T)                                                                                                \
     X(equ, T, !(a < b || a > b))                                                                                       \
-    X(neu, T, a != b) X(ltu, T, !(a >= b)) X(leu, T, !(a > b)) X(gtu, T, !(a <= b)) X(geu, T, !(a < b))                \
-        X(num, T, a == a && b == b) X(nan, T, a != a || b != b)
+    X(neu, T, a != b)                                                                                                  \
+    X(ltu, T, !(a >= b)) X(leu, T, !(a > b)) X(gtu, T, !(a <= b)) X(geu, T, !(a < b)) X(num, T, a == a && b == b)      \
+        X(nan, T, a != a || b != b)
 // Floats: ne is false where an operand is NaN, neu is true.
 #define FLOAT_ORDERS(X, T)              X(eq, T, a == b) X(ne, T, a<b || a> b) ORDERS(X, T) UNORDERED(X, T)
 #define DEFINE(operation, T, condition) COMPARER(compare_##operation##_##T, T, condition)

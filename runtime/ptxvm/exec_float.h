@@ -42,6 +42,11 @@ SCALAR_TYPE(f16r, float, uint32_t, f16_to_float(bits & 0xffffu), float_to_f16(re
 SCALAR_TYPE(f16zr, float, uint32_t, f16_to_float(flush16(bits & 0xffffu)), flush16(float_to_f16(relu(v))))
 SCALAR_TYPE(bf16r, float, uint32_t, bf16_to_float(bits & 0xffffu), float_to_bf16(relu(v)))
 
+// Upper halves of packed types.
+SCALAR_TYPE(f16h, float, uint32_t, f16_to_float(bits >> 16), float_to_f16(v) << 16)
+SCALAR_TYPE(f16zh, float, uint32_t, f16_to_float(flush16(bits >> 16)), float_to_f16(v) << 16)
+SCALAR_TYPE(bf16h, float, uint32_t, bf16_to_float(bits >> 16), float_to_bf16(v) << 16)
+
 /* -- Handlers of values and of pairs ------------------------------------------------------------------------------- */
 
 // A handler that applies a function of 1, 2 or 3 values of type T, and one that applies it to both halves (`half` bits

@@ -349,6 +349,24 @@ static bool bind_discard(struct binder *b, struct instruction *out) {
     return bind_hint(b, out, 2, levels);
 }
 
+// createpolicy.fractional: an opaque value for cache hints, which mean nothing here.
+static void run_policy(struct exec *x, const struct instruction *i) {
+    uint64_t *d = lanes64(x, i->dst);
+    for (uint32_t rest = x->active; rest != 0; rest &= rest - 1) d[__builtin_ctz(rest)] = 0;
+}
+
+static bool bind_createpolicy(struct binder *b, struct instruction *out) {
+    enum ptx_type type;
+    uint32_t fraction;
+    if (!mod_take(b, "fractional")) return bind_fail(b, "only .fractional is known");
+    mod_ignore_memory(b);
+    out->run = run_policy;
+    out->klass = PTXVM_CLASS_OTHER;
+    if (!mod_type_need(b, TYPE_BIT(PTX_B64), &type) || !need_operands(b, 1, 2)) return false;
+    if (b->operands == 2 && !take_src(b, &b->operand[1], PTX_F32, &fraction)) return false;
+    return take_dst(b, &b->operand[0], 64, &out->dst);
+}
+
 const struct isa_entry isa_memory[] = {{"ld", bind_ld},
                                        {"ldu", bind_ldu},
                                        {"st", bind_st},
@@ -358,4 +376,5 @@ const struct isa_entry isa_memory[] = {{"ld", bind_ld},
                                        {"prefetchu", bind_prefetchu},
                                        {"applypriority", bind_applypriority},
                                        {"discard", bind_discard},
+                                       {"createpolicy", bind_createpolicy},
                                        {NULL, NULL}};

@@ -19,7 +19,7 @@ static bool is_signed(enum format format) {
 /* -- Tables: codes to values, as constant expressions -------------------------------------------------------------- */
 
 // (bits of an exponent field) as a power of two, times `unit`: 2^e * unit with e >= 0.
-#define POWER(e) ((float)(UINT64_C(1) << (e)))
+#define POWER(e) ((float)(UINT64_C(1) << ((e)&63u)))
 // A code of `mantissa` bits: exponent 0 is subnormal; `unit` is the value of the smallest subnormal.
 #define MAGNITUDE(code, mantissa, unit)                                                                                \
     ((code) >> (mantissa) == 0 ? (float)(code) * (unit)                                                                \

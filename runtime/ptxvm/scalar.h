@@ -47,11 +47,17 @@ bool bind_float_max(struct binder *b, struct instruction *out);
 
 /* -- Lanes --------------------------------------------------------------------------------------------------------- */
 
+#ifdef __clang__
+#define LANES_INDEPENDENT /* checks at run time whether slots overlap */
+#else
+#define LANES_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 // Runs the statement for each active lane l. The loop over all lanes is one that the compiler can vectorise: slots are
 // the same or apart, so lanes never depend on one another.
 #define LANE_LOOP(x, ...)                                                                                              \
     if ((x)->active == ALL_LANES) {                                                                                    \
-        _Pragma("GCC ivdep") for (unsigned l = 0; l < LANES; l++) {                                                    \
+        LANES_INDEPENDENT for (unsigned l = 0; l < LANES; l++) {                                                       \
             __VA_ARGS__                                                                                                \
         }                                                                                                              \
     } else {                                                                                                           \

@@ -193,6 +193,7 @@ static const struct example examples[] = {
     {"hff", "{ .reg .b8 y; cvt.rn.satfinite.relu.e2m1x2.f32 y, a, b; mov.b16 d, {y, 0}; }", F(3e800001), F(c0200000), 0,
      0x10},
     {"rh", "{ .reg .b8 y, z; mov.b16 {y, z}, a; cvt.rn.f16x2.e2m1x2 d, y; }", 0x5f9e, 0, 0, F(b800c400)},
+    {"hr", "{ .reg .b8 y; cvt.rn.satfinite.e2m1x2.f16x2 y, a; mov.b16 d, {y, 0}; }", F(4500c100), 0, 0, 0x6c},
     {"hff", "cvt.rn.satfinite.e2m3x2.f32 d, a, b;", F(40f40000) /* 7.625 */, F(bf900000) /* -1.125 */, 0, 0x1f29},
     {"hff", "cvt.rn.satfinite.e3m2x2.f32 d, a, b;", F(41e80000) /* 29 */, F(3d000000) /* 2^-5 */, 0, 0x1f00},
     {"rh", "cvt.rn.f16x2.e2m3x2 d, a;", 0x1f21, 0, 0, F(47800000) | 0xb000},
@@ -310,6 +311,7 @@ static void fill(uint64_t in[LANES][4]) {
 
 static const char *const copies[] = {
     "ld.global.v4.u64 {q1, q2, q3, q4}, [i]; st.global.v4.u64 [o], {q1, q2, q3, q4};",
+    "createpolicy.fractional.L2::evict_first.b64 q7, 1.0; ld.global.L2::cache_hint.u32 r0, [i], q7;"
     "ld.global.nc.L1::no_allocate.L2::128B.v2.b64 {q1, q2}, [i]; st.global.wt.v2.b64 [o], {q1, q2};"
     "ld.v4.u32 {r0, r1, r2, r3}, [i+16]; st.v4.b32 [o+16], {r0, r1, r2, r3};",
     "ld.global.v8.f32 {f0, f1, f2, f3, f4, f5, f6, f7}, [i]; st.global.v8.f32 [o], {f0, f1, f2, f3, f4, f5, f6, f7};",
@@ -357,7 +359,8 @@ static void loads_extend_by_their_type(void **state) {
     fill(in);
     run_body("ld.global.s8 q1, [i]; st.global.u64 [o], q1; ld.global.s16 r1, [i]; cvt.u64.u32 q1, r1; st.global.u64 "
              "[o+8], q1;"
-             "ld.global.s32 q1, [i]; st.global.u64 [o+16], q1; ld.global.u8 q1, [i]; st.global.u64 [o+24], q1;",
+             "ld.global.s32 q1, [i]; st.global.u64 [o+16], q1; ld.global.u8 q1, [i]; st.global.u64 [o+24], q1;"
+             "ld.global.s8 h1, [i]; ld.global.u32 r1, [i]; cvt.s8.u32 h2, r1; setp.ne.u16 p, h1, h2; @p trap;",
              in, out, &run);
     assert_int_equal(run.status, PTXVM_OK);
     for (int l = 0; l < LANES; l++) {
