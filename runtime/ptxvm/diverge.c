@@ -14,6 +14,7 @@ void warp_reset(struct warp *w, uint32_t pc) {
     w->fragment[0] = (struct fragment){.pc = pc, .mask = w->lanes};
     w->fragments = 1;
     w->current = NULL;
+    w->split_up = false;
 }
 
 static void fragment_free(struct warp *w, struct fragment *f) {
@@ -87,6 +88,24 @@ void fragment_split(struct run *r, struct warp *w, struct fragment *f, uint32_t 
     if (!rest) return;
     fragment_arrive(r, w, rest);
     fragment_arrive(r, w, f);
+}
+
+bool fragments_leave(struct run *r, struct warp *w) {
+    bool left = false;
+    for (unsigned k = 0; k < w->fragments && !w->split_up; k++)
+        if (w->fragment[k].mask && w->fragment[k].wait == WAIT_LANES) return false;
+    for (unsigned k = 0; k < w->fragments; k++) {
+        struct fragment *f = &w->fragment[k];
+        if (!f->mask || f->wait != WAIT_MERGE) continue;
+        struct group *g = &w->group[f->group];
+        g->members &= ~f->mask;
+        f->group = g->parent;
+        f->wait = WAIT_NONE;
+        r->progress++;
+        left = w->split_up = true;
+        fragment_arrive(r, w, f);
+    }
+    return left;
 }
 
 // Fragments that waited for lanes which are gone.
@@ -168,8 +187,10 @@ bool warp_rendezvous(struct exec *x, const struct instruction *i, uint32_t membe
     return false;
 }
 
+// Where the scheduler itself has split the warp (fragments_leave), the others may still come.
 static bool require(struct exec *x, const struct instruction *i, uint32_t lanes, const char *which) {
     if (x->active == lanes) return true;
+    if (x->warp->split_up && x->warp->live == lanes) return warp_rendezvous(x, i, lanes);
     report(x, i, -1, PTXVM_FINDING_DIVERGENCE, "lanes 0x%08x execute it; %s are 0x%08x", x->active, which, lanes);
     return false;
 }

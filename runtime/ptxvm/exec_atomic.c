@@ -113,6 +113,7 @@ static void combine_lane(const struct exec *x, const struct instruction *i, unsi
         uint64_t old = load_bits(at, i->width);
         uint64_t new = combine(old, operand_bits(x, b[k], i->width, lane), operand_bits(x, c[k], i->width, lane));
         memcpy(at, &new, i->width);
+        if (new != old) machine_progress(x);
         if (d[k] == 0) continue;
         if (i->width == 8)
             lanes64(x, d[k])[lane] = old;

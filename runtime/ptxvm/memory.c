@@ -195,7 +195,7 @@ static uint8_t *access_lane(struct exec *x, const struct instruction *i, int lan
                             uint32_t bytes, uint32_t align, enum access access, enum proxy proxy) {
     struct run *r = run_of(x);
     if (space == PTX_GENERIC) space = memory_resolve(x, address, &address);
-    if (access & ACCESS_WRITE) r->progress++;
+    r->progress += (access & ACCESS_ATOMIC) == ACCESS_WRITE;
     if (space != PTX_SHARED && r->checks_races) synchronise(x, address, (unsigned)access);
     switch (space) {
     case PTX_SHARED: return access_shared(x, i, lane, address, bytes, align, access, proxy);
@@ -251,7 +251,7 @@ bool memory_access_warp(struct exec *x, const struct instruction *i, enum ptx_sp
                         uint32_t bytes, uint32_t align, unsigned access, uint8_t *out[LANES]) {
     struct run *r = run_of(x);
     uint32_t left = x->active;
-    if (access & ACCESS_WRITE) r->progress++;
+    r->progress += (access & ACCESS_ATOMIC) == ACCESS_WRITE;
     if (r->counts) memory_count(x, i, space, address, bytes);
     if (!r->checks_races || !(access & ~(unsigned)ACCESS_ATOMIC)) {
         if (space == PTX_GLOBAL) left = fast_global(x, address, bytes, align, out);

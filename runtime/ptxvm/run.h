@@ -127,6 +127,8 @@ void fragment_arrive(struct run *r, struct warp *w, struct fragment *f);
 // `taken` lanes of the current fragment go to target, the others to the next instruction; they meet at reconverge.
 void fragment_split(struct run *r, struct warp *w, struct fragment *f, uint32_t taken, uint32_t target,
                     uint32_t fallthrough, uint32_t reconverge);
+// Fragments that wait to reconverge leave their groups and go on; false: there are none, or some wait at .sync.
+bool fragments_leave(struct run *r, struct warp *w);
 // Lanes exit.
 void warp_exit_lanes(struct run *r, struct warp *w, uint32_t lanes);
 // New fragment; NULL if none is free (cannot happen: lanes are disjoint).

@@ -63,6 +63,10 @@ uint32_t machine_random(struct exec *x) {
     return run_random(run_of(x));
 }
 
+void machine_progress(const struct exec *x) {
+    run_of(x)->progress++;
+}
+
 uint64_t machine_clock(const struct exec *x) {
     const struct run *r = run_of(x);
     return r->instructions + r->slept;
@@ -337,6 +341,14 @@ static bool release_polls(struct run *r) {
     return r->ready_count > 0;
 }
 
+// Lanes that wait to reconverge go on without the others: these may be waiting for them (a lock that one lane took and
+// gives back behind the loop). Not where lanes meet by .sync: that they cannot is a bug of the kernel.
+static bool release_merges(struct run *r) {
+    bool released = false;
+    for (unsigned k = 0; k < r->warps; k++) released |= fragments_leave(r, &r->warp[k]);
+    return released;
+}
+
 static bool is_spinning(const struct run *r, const struct warp *w) {
     enum { POLLS = 1000 };
     for (unsigned n = 0; n < w->fragments; n++) {
@@ -358,13 +370,13 @@ void run_cluster(struct run *r) {
     draw_temper(r);
     for (uint64_t turn = 1; r->live_warps && !r->stopped; turn++) {
         if ((r->ops_undone || r->pending_copies) && (run_random(r) & 255) < r->temper.eagerness) async_step(r);
-        if (!r->ready_count && !async_step(r) && !release_polls(r)) {
+        if (!r->ready_count && !async_step(r) && !release_merges(r) && !release_polls(r)) {
             report_deadlock(r);
             break;
         }
         if (!r->ready_count) continue;
         one_turn(r);
-        if (turn % LOOK_EVERY == 0 && all_spin(r) && !async_step(r)) {
+        if (turn % LOOK_EVERY == 0 && all_spin(r) && !async_step(r) && !release_merges(r)) {
             report_deadlock(r);
             break;
         }

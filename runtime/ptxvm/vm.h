@@ -65,6 +65,7 @@ struct warp {
     unsigned fragments;
     struct fragment *current; /* the fragment that runs */
     struct group group[LANES + 1];
+    bool split_up; /* lanes went on without waiting for others at a reconvergence point */
     uint32_t *clock, *async_clock; /* vector clocks: what it knows; what the async proxy may see. With RACES. */
     uint32_t *fence_clock, *pending_clock; /* published by relaxed atomics; gained by the next fence */
     uint32_t committed[ENGINES];           /* groups committed */
@@ -113,6 +114,8 @@ const uint8_t *exec_parameters(const struct exec *x);
 bool exec_counts_on(const struct exec *x);
 // `check`: a bit of enum ptxvm_check.
 bool exec_checks(const struct exec *x, unsigned check);
+// Memory has changed: whoever polls may see something new. Stores say so by memory_access; atomics only if they changed it.
+void machine_progress(const struct exec *x);
 // The instruction counter as a clock: %clock, %clock64, %globaltimer.
 uint64_t machine_clock(const struct exec *x);
 
