@@ -15,6 +15,10 @@ static void step(struct warp *w) {
     w->clock[w->actor]++;
 }
 
+void clock_step(struct warp *w, unsigned access) {
+    if (access & ACCESS_RELEASE) step(w);
+}
+
 void clock_release(const struct run *r, struct warp *w, uint32_t *clock, uint32_t *async_clock) {
     if (!r->checks_races) return;
     clock_join(r, clock, w->clock);

@@ -145,19 +145,12 @@ static bool check_shared(struct exec *x, const struct instruction *i, int lane, 
     return true;
 }
 
-static void synchronise(struct exec *x, uint64_t address, unsigned access) {
-    if (access & (ACCESS_STRONG | ACCESS_ACQUIRE | ACCESS_RELEASE) || (access & ACCESS_ATOMIC) == ACCESS_ATOMIC)
-        shadow_synchronise(x, address, access);
-}
-
-// The access belongs to the step that its own release publishes: the party comes first.
 static uint8_t *access_shared(struct exec *x, const struct instruction *i, int lane, uint64_t address, uint32_t bytes,
                               uint32_t align, enum access access, enum proxy proxy) {
     uint32_t offset;
     struct block *b = memory_shared(x, i, lane, address, bytes, align, &offset);
     if (!b) return NULL;
     struct party party = party_of(run_of(x), x->warp, access, proxy);
-    if (run_of(x)->checks_races && proxy == PROXY_GENERIC) synchronise(x, address, (unsigned)access);
     if (!check_shared(x, i, lane, b, offset, bytes, access, &party)) return NULL;
     return b->shared + offset;
 }
@@ -193,10 +186,7 @@ static uint8_t *access_parameter(struct exec *x, const struct instruction *i, in
 
 static uint8_t *access_lane(struct exec *x, const struct instruction *i, int lane, enum ptx_space space, uint64_t address,
                             uint32_t bytes, uint32_t align, enum access access, enum proxy proxy) {
-    struct run *r = run_of(x);
     if (space == PTX_GENERIC) space = memory_resolve(x, address, &address);
-    r->progress += (access & ACCESS_ATOMIC) == ACCESS_WRITE;
-    if (space != PTX_SHARED && r->checks_races) synchronise(x, address, (unsigned)access);
     switch (space) {
     case PTX_SHARED: return access_shared(x, i, lane, address, bytes, align, access, proxy);
     case PTX_LOCAL: return access_local(x, i, lane, address, bytes, align, access);
@@ -205,10 +195,27 @@ static uint8_t *access_lane(struct exec *x, const struct instruction *i, int lan
     }
 }
 
+// Does the access order others? Plain ones do not.
+static bool synchronises(const struct run *r, unsigned access) {
+    return r->checks_races && (access & (ACCESS_STRONG | ACCESS_ACQUIRE | ACCESS_RELEASE) || (access & ACCESS_ATOMIC) == ACCESS_ATOMIC);
+}
+
+// Before the access, which belongs to the step that its own release publishes; the next step begins behind it.
+static void synchronise(struct exec *x, enum ptx_space space, uint64_t address, unsigned access) {
+    if (space == PTX_GENERIC) memory_resolve(x, address, &address);
+    shadow_synchronise(x, address, access);
+}
+
 uint8_t *memory_access(struct exec *x, const struct instruction *i, int lane, enum ptx_space space, uint64_t address,
                        uint32_t bytes, uint32_t align, enum access access, enum proxy proxy) {
-    run_of(x)->memo.valid = false;
-    return access_lane(x, i, lane, space, address, bytes, align, access, proxy);
+    struct run *r = run_of(x);
+    bool ordered = proxy == PROXY_GENERIC && synchronises(r, (unsigned)access);
+    r->progress += ((unsigned)access & ACCESS_ATOMIC) == ACCESS_WRITE;
+    r->memo.valid = false;
+    if (ordered) synchronise(x, space, address, (unsigned)access);
+    uint8_t *at = access_lane(x, i, lane, space, address, bytes, align, access, proxy);
+    if (ordered) clock_step(x->warp, (unsigned)access);
+    return at;
 }
 
 /* -- A warp -------------------------------------------------------------------------------------------------------- */
@@ -247,21 +254,34 @@ static uint32_t fast_shared(struct exec *x, const uint64_t address[LANES], uint3
     return left & x->active;
 }
 
+// Lanes that follow one another at one address count once.
+static void synchronise_warp(struct exec *x, enum ptx_space space, const uint64_t address[LANES], unsigned access) {
+    uint64_t last = UINT64_MAX;
+    for (uint32_t rest = x->active; rest; rest &= rest - 1) {
+        unsigned lane = (unsigned)__builtin_ctz(rest);
+        if (address[lane] != last) synchronise(x, space, address[lane], access);
+        last = address[lane];
+    }
+}
+
 bool memory_access_warp(struct exec *x, const struct instruction *i, enum ptx_space space, const uint64_t address[LANES],
                         uint32_t bytes, uint32_t align, unsigned access, uint8_t *out[LANES]) {
     struct run *r = run_of(x);
     uint32_t left = x->active;
     r->progress += (access & ACCESS_ATOMIC) == ACCESS_WRITE;
     if (r->counts) memory_count(x, i, space, address, bytes);
-    if (!r->checks_races || !(access & ~(unsigned)ACCESS_ATOMIC)) {
+    bool ordered = synchronises(r, access);
+    if (!ordered) {
         if (space == PTX_GLOBAL) left = fast_global(x, address, bytes, align, out);
         if (space == PTX_SHARED) left = fast_shared(x, address, bytes, align, out);
     }
     r->memo.valid = false;
+    if (ordered) synchronise_warp(x, space, address, access);
     for (; left; left &= left - 1) {
         int lane = __builtin_ctz(left);
         out[lane] = access_lane(x, i, lane, space, address[lane], bytes, align, (enum access)access, PROXY_GENERIC);
         if (!out[lane]) return false;
     }
+    if (ordered) clock_step(x->warp, access);
     return true;
 }

@@ -150,6 +150,7 @@ uint32_t fragment_stop(const struct warp *w, const struct fragment *f);
 void clock_join(const struct run *r, uint32_t *into, const uint32_t *from);
 // Publishes what the warp knows into the pair, and starts a new epoch of the warp.
 void clock_release(const struct run *r, struct warp *w, uint32_t *clock, uint32_t *async_clock);
+void clock_step(struct warp *w, unsigned access); /* a new step if the access was a release; with check RACES only */
 void clock_acquire(const struct run *r, struct warp *w, const uint32_t *clock, const uint32_t *async_clock);
 void clock_fence(const struct run *r, struct warp *w);       /* fence, membar */
 void clock_proxy_fence(const struct run *r, struct warp *w); /* fence.proxy.async */
@@ -174,7 +175,7 @@ void shadow_access(struct exec *x, const struct instruction *i, int lane, struct
                    uint32_t bytes, enum access access, const struct party *party);
 void syncs_reset(struct run *r);
 void syncs_destroy(struct run *r);
-// Atomics and strong accesses as synchronisation through `key` (an address).
+// Atomics and strong accesses as synchronisation through `key` (an address). A release is followed by clock_step.
 void shadow_synchronise(struct exec *x, uint64_t key, unsigned access);
 
 /* -- mbarriers (mbarrier.c) ---------------------------------------------------------------------------------------- */

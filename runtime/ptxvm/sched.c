@@ -350,10 +350,11 @@ static bool release_merges(struct run *r) {
 }
 
 static bool is_spinning(const struct run *r, const struct warp *w) {
-    enum { POLLS = 1000 };
+    enum { POLLS = 1000, POLLS_SPLIT = 30 /* where it has turned out before that lanes wait for lanes */ };
     for (unsigned n = 0; n < w->fragments; n++) {
         const struct fragment *f = &w->fragment[n];
-        if (f->mask && f->wait == WAIT_NONE && (f->stamp != r->progress || f->polls < POLLS)) return false;
+        if (f->mask && f->wait == WAIT_NONE && (f->stamp != r->progress || f->polls < (w->split_up ? POLLS_SPLIT : POLLS)))
+            return false;
     }
     return true;
 }
@@ -366,7 +367,7 @@ static bool all_spin(struct run *r) {
 }
 
 void run_cluster(struct run *r) {
-    enum { LOOK_EVERY = 1024 };
+    enum { LOOK_EVERY = 256 };
     draw_temper(r);
     for (uint64_t turn = 1; r->live_warps && !r->stopped; turn++) {
         if ((r->ops_undone || r->pending_copies) && (run_random(r) & 255) < r->temper.eagerness) async_step(r);

@@ -63,8 +63,6 @@ void shadow_synchronise(struct exec *x, uint64_t key, unsigned access) {
             clock_join(r, w->pending_clock, s->clock);
     }
     if (!(access & ACCESS_WRITE)) return;
-    if (access & ACCESS_RELEASE)
-        clock_release(r, w, s->clock, s->async_clock);
-    else
-        clock_join(r, s->clock, w->fence_clock);
+    clock_join(r, s->clock, access & ACCESS_RELEASE ? w->clock : w->fence_clock);
+    if (access & ACCESS_RELEASE) clock_join(r, s->async_clock, w->async_clock);
 }
