@@ -109,26 +109,25 @@ static bool wants_target(const struct verify_choice *choice, const struct spec *
     return target_rank(target, choice->sm) > 0 && (portable || contains(&spec->targets, target));
 }
 
-// On the machine, quick: each target of the spec with one io and one mask, in turn, such that the targets together have
-// both of each; a single target has two turns. Of safe kernels those of 128 channels, of one target.
+// The kernel of a turn: io types and masks of the spec by turns, so that neighbours differ in one of them.
+static bool is_turn(const struct verify_unit *u, int turn) {
+    const struct spec_int_list *io = &u->spec.io, *mask = &u->spec.mask;
+    return (int)u->io == io->item[(turn + 1) % io->count] &&
+           (int)u->mask == mask->item[(turn % 4 == 0 || turn % 4 == 3) % mask->count];
+}
+
+// On the machine, quick: each target of the spec has its turn, such that the targets together have both io types and
+// both masks; a single target has two turns. Of safe kernels those of 128 channels, of one target.
 static bool wants_turn(const struct verify_choice *choice, const struct verify_unit *u) {
-    static const struct {
-        enum spec_io io;
-        enum spec_mask mask;
-    } turns[] = {{SPEC_IO_FP16, SPEC_MASK_CAUSAL},
-                 {SPEC_IO_BF16, SPEC_MASK_NONE},
-                 {SPEC_IO_FP16, SPEC_MASK_NONE},
-                 {SPEC_IO_BF16, SPEC_MASK_CAUSAL}};
+    const struct spec_int_list *targets = &u->spec.targets;
     int turn = 0;
-    for (int i = 0; i < u->spec.targets.count; i++)
-        if (u->spec.targets.item[i] == (int)u->target) turn = i % 4;
-    bool own = u->io == turns[turn].io && u->mask == turns[turn].mask;
-    bool second = u->spec.targets.count == 1 && u->io == turns[1].io && u->mask == turns[1].mask;
-    if (choice->io.count || choice->mask.count) own = true; // what was asked for is all that is left out
+    for (int i = 0; i < targets->count; i++)
+        if (targets->item[i] == (int)u->target) turn = i;
+    const bool asked = choice->io.count || choice->mask.count; // then what was asked for is all that is left out
     if (u->safe_form)
-        return own && verify_unit_is_headline(u) && u->spec.head_dim_qk == 128 &&
+        return (asked || is_turn(u, turn)) && verify_unit_is_headline(u) && u->spec.head_dim_qk == 128 &&
                u->target == vm_default_target(&u->spec);
-    return own || second;
+    return asked || is_turn(u, turn) || (targets->count == 1 && is_turn(u, 1));
 }
 
 // Quick: bf16 only where users look first; safe kernels of the widest headline spec alone.
