@@ -118,7 +118,9 @@ static void check_relative(struct verify_session *s, const char *check, const st
 static void gate2_of(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,
                      const char *suffix) {
     struct attention_sample *sample;
-    size_t count = verify_samples(p, 2, 48, &sample);
+    // Where P is coarse a score next to a rounding boundary moves a row by a step of its format: the machine's problems
+    // are small enough for all rows.
+    size_t count = verify_samples(p, 2, s->options->vm ? 0 : 48, &sample);
     verify_gate2(s, call, p, sample, count, suffix);
     free(sample);
 }
