@@ -144,7 +144,7 @@ static void add_remedies(json_t *root) {
         json_array_append_new(
             list, json_string("set SAGE_CACHE_DIR to a directory that only you can write, so that kernels are kept"));
     if (!is_true(json_object_get(root, "driver"), "found"))
-        json_array_append_new(list, json_string("no NVIDIA driver: kernels can be made here, but not run"));
+        json_array_append_new(list, json_string("no NVIDIA driver: kernels run on the PTX virtual machine alone (--device vm)"));
     json_object_set_new(root, "remedies", list);
 }
 
@@ -206,7 +206,7 @@ static void print_nvrtc(const json_t *nvrtc, struct buf *out) {
 static void put_verdict(const json_t *root, struct buf *out) {
     if (is_true(root, "can_compile"))
         buf_printf(out, "verdict    kernels can be compiled here%s\n",
-                   json_array_size(json_object_get(root, "gpus")) ? ", and run" : "; there is no GPU to run them on");
+                   json_array_size(json_object_get(root, "gpus")) ? ", and run" : "; without a GPU they run on the PTX virtual machine (--device vm)");
     else if (is_true(json_object_get(root, "nvrtc"), "found"))
         buf_printf(out, "verdict    kernels cannot be compiled here: %s\n", text_of(root, "compile_error"));
     else
