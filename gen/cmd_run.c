@@ -52,7 +52,7 @@ static const struct cmd_syntax run_syntax = {
         "Runs attention on your own tensors: O = softmax(Q K^T * sm_scale) V. Tensors are [batch, heads, rows, head "
         "dim],\n[heads, rows, head dim] or [rows, head dim]; K and V may have fewer heads (GQA). Without a GPU the "
         "kernels'"
-        "\nPTX runs on the CPU (--device vm): a million times slower, with races, stray accesses and the like as "
+        "\nPTX runs on the CPU (--device vm): much slower, with races, stray accesses and the like as "
         "errors.",
     .examples = "  sagegen run --q q.npy --k k.npy --v v.npy --out o.npy --check\n"
                 "  sagegen run --tensors qkv.safetensors --names layer0.q,layer0.k,layer0.v --out o.npy --causal\n",
