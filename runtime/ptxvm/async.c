@@ -27,8 +27,8 @@ struct block *async_shared(struct exec *x, const struct instruction *i, int lane
     if (!b) return NULL;
     const struct mbarrier *m = mbarrier_overlap(b, *offset, bytes);
     if (m) {
-        report(x, i, lane, PTXVM_FINDING_MBARRIER_MISUSE, "a copy to or from shared offset %u, which holds the mbarrier of line %u",
-               m->offset, m->line);
+        report(x, i, lane, PTXVM_FINDING_MBARRIER_MISUSE,
+               "a copy to or from shared offset %u, which holds the mbarrier of line %u", m->offset, m->line);
         return NULL;
     }
     r->memo.valid = false;
@@ -87,14 +87,30 @@ static void reduce(struct async_op *op) {
         memcpy(&a, op->to + k, 4);
         memcpy(&b, op->from + k, 4);
         switch ((enum reduce_operation)op->operation) {
-        case REDUCE_ADD_U32: a += b; break;
-        case REDUCE_MIN_U32: a = a < b ? a : b; break;
-        case REDUCE_MAX_U32: a = a > b ? a : b; break;
-        case REDUCE_MIN_S32: a = (int32_t)a < (int32_t)b ? a : b; break;
-        case REDUCE_MAX_S32: a = (int32_t)a > (int32_t)b ? a : b; break;
-        case REDUCE_AND: a &= b; break;
-        case REDUCE_OR: a |= b; break;
-        case REDUCE_XOR: a ^= b; break;
+        case REDUCE_ADD_U32:
+            a += b;
+            break;
+        case REDUCE_MIN_U32:
+            a = a < b ? a : b;
+            break;
+        case REDUCE_MAX_U32:
+            a = a > b ? a : b;
+            break;
+        case REDUCE_MIN_S32:
+            a = (int32_t)a < (int32_t)b ? a : b;
+            break;
+        case REDUCE_MAX_S32:
+            a = (int32_t)a > (int32_t)b ? a : b;
+            break;
+        case REDUCE_AND:
+            a &= b;
+            break;
+        case REDUCE_OR:
+            a |= b;
+            break;
+        case REDUCE_XOR:
+            a ^= b;
+            break;
         case REDUCE_ADD_F32:
             memcpy(&fa, &a, 4);
             memcpy(&fb, &b, 4);
@@ -120,8 +136,12 @@ static void perform(struct run *r, struct async_op *op) {
     switch (op->kind) {
     case ASYNC_LOAD:
     case ASYNC_SHARED:
-    case ASYNC_STORE: memmove(op->to, op->from, op->bytes); break;
-    case ASYNC_REDUCE: reduce(op); break;
+    case ASYNC_STORE:
+        memmove(op->to, op->from, op->bytes);
+        break;
+    case ASYNC_REDUCE:
+        reduce(op);
+        break;
     case ASYNC_TENSOR_LOAD:
     case ASYNC_TENSOR_STORE:
         if (!tensor_run(&x, op)) return;

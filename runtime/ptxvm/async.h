@@ -40,7 +40,14 @@ enum async_kind {
 };
 
 enum reduce_operation {
-    REDUCE_ADD_U32, REDUCE_MIN_U32, REDUCE_MAX_U32, REDUCE_MIN_S32, REDUCE_MAX_S32, REDUCE_AND, REDUCE_OR, REDUCE_XOR,
+    REDUCE_ADD_U32,
+    REDUCE_MIN_U32,
+    REDUCE_MAX_U32,
+    REDUCE_MIN_S32,
+    REDUCE_MAX_S32,
+    REDUCE_AND,
+    REDUCE_OR,
+    REDUCE_XOR,
     REDUCE_ADD_F32
 };
 
@@ -54,12 +61,12 @@ struct async_op {
     struct block *block; /* whose shared memory is read or written */
     uint8_t *to;
     const uint8_t *from;
-    uint32_t bytes;      /* that the mbarrier counts */
-    uint32_t offset;     /* in the block's shared memory */
-    uint64_t mbarrier;   /* its address */
-    uint32_t clock;      /* on the mbarrier */
+    uint32_t bytes;         /* that the mbarrier counts */
+    uint32_t offset;        /* in the block's shared memory */
+    uint64_t mbarrier;      /* its address */
+    uint32_t clock;         /* on the mbarrier */
     uint32_t group, number; /* of bulk groups */
-    unsigned operation;  /* of a reduction */
+    unsigned operation;     /* of a reduction */
     struct tensor_map {
         uint64_t magic, address;
         uint32_t dim[5];
@@ -88,8 +95,8 @@ bool tensor_map_read(struct exec *x, const struct instruction *i, int lane, uint
 /* -- Issue (async_bulk.c) ------------------------------------------------------------------------------------------ */
 
 // A copy into shared memory that completes on an mbarrier; NULL after a finding. The caller adds the source.
-struct async_op *async_load(struct exec *x, const struct instruction *i, enum async_kind kind, unsigned lane, uint64_t to,
-                            uint64_t mbarrier, uint32_t bytes, uint32_t align);
+struct async_op *async_load(struct exec *x, const struct instruction *i, enum async_kind kind, unsigned lane,
+                            uint64_t to, uint64_t mbarrier, uint32_t bytes, uint32_t align);
 // A copy out of shared memory in the lane's open bulk group; NULL after a finding. The caller adds the destination.
 struct async_op *async_store(struct exec *x, const struct instruction *i, enum async_kind kind, unsigned lane,
                              uint64_t from, uint32_t bytes, uint32_t align);

@@ -24,7 +24,7 @@ static bool size_of(struct exec *x, const struct instruction *i, unsigned lane, 
 }
 
 static void count_bytes(struct exec *x, const struct instruction *i, uint64_t bytes) {
-    if (run_of(x)->counts) run_of(x)->kernel->site[i->index].bytes += bytes;
+    if (run_of(x)->counts) run_of(x)->running->site[i->index].bytes += bytes;
 }
 
 /* -- Into shared memory, completing on an mbarrier ----------------------------------------------------------------- */
@@ -33,7 +33,8 @@ uint64_t async_in_block(uint64_t address, unsigned rank) {
     return (address & ((UINT64_C(1) << SHARED_RANK_SHIFT) - 1)) | (uint64_t)rank << SHARED_RANK_SHIFT;
 }
 
-static struct mbarrier *async_target(struct exec *x, const struct instruction *i, int lane, uint64_t to, uint64_t mbarrier) {
+static struct mbarrier *async_target(struct exec *x, const struct instruction *i, int lane, uint64_t to,
+                                     uint64_t mbarrier) {
     struct block *owner;
     if (to >> SHARED_RANK_SHIFT != mbarrier >> SHARED_RANK_SHIFT) {
         report(x, i, lane, PTXVM_FINDING_BAD_OPERAND, "destination and mbarrier are in different blocks");
@@ -42,12 +43,13 @@ static struct mbarrier *async_target(struct exec *x, const struct instruction *i
     return mbarrier_find(x, i, lane, mbarrier, &owner);
 }
 
-struct async_op *async_load(struct exec *x, const struct instruction *i, enum async_kind kind, unsigned lane, uint64_t to,
-                            uint64_t mbarrier, uint32_t bytes, uint32_t align) {
+struct async_op *async_load(struct exec *x, const struct instruction *i, enum async_kind kind, unsigned lane,
+                            uint64_t to, uint64_t mbarrier, uint32_t bytes, uint32_t align) {
     struct run *r = run_of(x);
     struct mbarrier *m = async_target(x, i, (int)lane, to, mbarrier);
     if (!m) return NULL;
-    struct party party = {.actor = m->actor, .clock = mbarrier_next_clock(r, m), .warp = x->warp, .asynchronous_proxy = true};
+    struct party party = {
+        .actor = m->actor, .clock = mbarrier_next_clock(r, m), .warp = x->warp, .asynchronous_proxy = true};
     uint32_t offset;
     struct block *b = async_shared(x, i, (int)lane, to, bytes, align, ACCESS_WRITE, &party, &offset);
     struct async_op *op = b ? async_new(x, i, kind, (int)lane) : NULL;
@@ -87,7 +89,8 @@ static bool load_lane(struct exec *x, const struct instruction *i, unsigned lane
     if (!async_ranks(x, i, lane, a->mask_slot, to, &ranks)) return false;
     for (; ranks; ranks &= ranks - 1) {
         unsigned rank = (unsigned)__builtin_ctz(ranks);
-        struct async_op *op = async_load(x, i, a->kind, lane, async_in_block(to, rank), async_in_block(mbarrier, rank), bytes, BULK_ALIGN);
+        struct async_op *op = async_load(x, i, a->kind, lane, async_in_block(to, rank), async_in_block(mbarrier, rank),
+                                         bytes, BULK_ALIGN);
         if (!op) return false;
         op->from = from;
         if (!bytes) op->from = op->to;
@@ -103,7 +106,8 @@ bool async_ranks(struct exec *x, const struct instruction *i, unsigned lane, uin
     if (!mask_slot) return true;
     *ranks = lanes32(x, mask_slot)[lane] & 0xffff;
     if (!(*ranks >> r->blocks)) return true;
-    report(x, i, (int)lane, PTXVM_FINDING_BAD_OPERAND, "multicast mask 0x%x, the cluster has %u blocks", *ranks, r->blocks);
+    report(x, i, (int)lane, PTXVM_FINDING_BAD_OPERAND, "multicast mask 0x%x, the cluster has %u blocks", *ranks,
+           r->blocks);
     return false;
 }
 
@@ -115,10 +119,12 @@ struct async_op *async_store(struct exec *x, const struct instruction *i, enum a
     struct copy_state *s = copy_state_of(x);
     if (!s) return NULL;
     uint32_t number = ++s->bulk_number, offset;
-    struct party party = {.actor = engine_actor(r, x->warp, ENGINE_BULK), .clock = number, .warp = x->warp, .asynchronous_proxy = true};
+    struct party party = {
+        .actor = engine_actor(r, x->warp, ENGINE_BULK), .clock = number, .warp = x->warp, .asynchronous_proxy = true};
     struct block *b = async_shared(x, i, (int)lane, from, bytes, align, ACCESS_READ, &party, &offset);
     if (b && b != x->block) {
-        report(x, i, (int)lane, PTXVM_FINDING_BAD_OPERAND, "the source is shared memory of block %u, not of the own one", b->rank);
+        report(x, i, (int)lane, PTXVM_FINDING_BAD_OPERAND,
+               "the source is shared memory of block %u, not of the own one", b->rank);
         return NULL;
     }
     struct async_op *op = b ? async_new(x, i, kind, (int)lane) : NULL;
@@ -233,7 +239,8 @@ static bool bind_contiguous(struct binder *b, struct instruction *out, struct bu
     bool is_load = a->kind != ASYNC_STORE;
     if (!bind_completion(b, is_load)) return false;
     bool multicast = is_load && mod_take(b, "multicast::cluster"), has_policy = mod_take(b, "L2::cache_hint");
-    if (multicast && (!cluster || a->kind != ASYNC_LOAD)) return bind_fail(b, "multicast from global to .shared::cluster only");
+    if (multicast && (!cluster || a->kind != ASYNC_LOAD))
+        return bind_fail(b, "multicast from global to .shared::cluster only");
     if (is_load ? !bind_load_operands(b, a, multicast, has_policy) : !bind_store_operands(b, has_policy)) return false;
     out->aux = a;
     out->run = run_bulk;

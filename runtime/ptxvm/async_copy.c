@@ -163,9 +163,9 @@ static void count_copy(struct exec *x, const struct instruction *i) {
     uint64_t to[LANES], from[LANES];
     for (unsigned l = 0; l < LANES; l++) to[l] = place_of(x, &a->to, l), from[l] = place_of(x, &a->from, l);
     memory_count(x, i, PTX_SHARED, to, i->width);
-    uint64_t bytes = run_of(x)->kernel->site[i->index].bytes;
+    uint64_t bytes = run_of(x)->running->site[i->index].bytes;
     memory_count(x, i, PTX_GLOBAL, from, i->width);
-    run_of(x)->kernel->site[i->index].bytes = bytes; /* moved once */
+    run_of(x)->running->site[i->index].bytes = bytes; /* moved once */
 }
 
 static void run_copy(struct exec *x, const struct instruction *i) {
@@ -205,7 +205,8 @@ static bool bind_copy(struct binder *b, struct instruction *out) {
     mod_choice(b, prefetches);
     struct copy_aux *a = bind_alloc(b, sizeof *a);
     if (!a || !need_operands(b, 3, 5)) return false;
-    if (!place_bind(b, &b->operand[0], PTX_SHARED, &a->to) || !place_bind(b, &b->operand[1], PTX_GLOBAL, &a->from)) return false;
+    if (!place_bind(b, &b->operand[0], PTX_SHARED, &a->to) || !place_bind(b, &b->operand[1], PTX_GLOBAL, &a->from))
+        return false;
     if (!take_constant(b, &b->operand[2], 4, 16, &bytes)) return false;
     if (bytes != 4 && bytes != 8 && bytes != 16) return bind_fail(b, "a size other than 4, 8, 16");
     if (cache == 1 && bytes != 16) return bind_fail(b, ".cg copies 16 bytes");

@@ -232,11 +232,13 @@ static void run_cluster_wait(struct exec *x, const struct instruction *i) {
 }
 
 static bool bind_cluster(struct binder *b, struct instruction *out) {
-    static const char *const ops[] = {"arrive", "wait", NULL}, *const orders[] = {"release", "acquire", "relaxed", NULL};
+    static const char *const ops[] = {"arrive", "wait", NULL}, *const orders[] = {"release", "acquire", "relaxed",
+                                                                                  NULL};
     unsigned op;
     if (!mod_need(b, ops, &op) || !need_operands(b, 0, 0)) return false;
     int order = mod_choice(b, orders);
-    if ((order == 1 && op == 0) || (order != 1 && order >= 0 && op == 1)) return bind_fail(b, "order and operation do not fit");
+    if ((order == 1 && op == 0) || (order != 1 && order >= 0 && op == 1))
+        return bind_fail(b, "order and operation do not fit");
     if (order == 2) out->flags |= CLUSTER_RELAXED;
     if (mod_take(b, "aligned")) out->flags |= CLUSTER_ALIGNED;
     out->run = op ? run_cluster_wait : run_cluster_arrive;

@@ -4,7 +4,7 @@
 
 #include "isa.h"
 
-bool fence_bind(struct binder *b, struct instruction *out);      /* fence, membar */
+bool fence_bind(struct binder *b, struct instruction *out); /* fence, membar */
 bool setmaxnreg_bind(struct binder *b, struct instruction *out);
 bool mbarrier_bind(struct binder *b, struct instruction *out);
 

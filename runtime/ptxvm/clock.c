@@ -1,7 +1,7 @@
 // clock: vector clocks of the happens-before relation. A warp knows, of every actor (warps, their asynchronous engines,
-// mbarriers), up to which of its steps it has seen everything. async_clock is the part of that which the async proxy may
-// see: a proxy fence raises it to the whole; it travels along with the clock through every synchronisation, so that a
-// fence anywhere between the write and the asynchronous access counts. SPDX-License-Identifier: Apache-2.0
+// mbarriers), up to which of its steps it has seen everything. async_clock is the part of that which the async proxy
+// may see: a proxy fence raises it to the whole; it travels along with the clock through every synchronisation, so that
+// a fence anywhere between the write and the asynchronous access counts. SPDX-License-Identifier: Apache-2.0
 #include "run.h"
 
 #include <stdlib.h>

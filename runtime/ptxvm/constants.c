@@ -12,26 +12,36 @@ static void thread_of(const struct run *r, const struct warp *w, unsigned lane, 
     out[2] = linear / r->threads[0] / r->threads[1];
 }
 
-static uint64_t dimension_value(const struct run *r, const struct warp *w, unsigned special, unsigned base, int *handled) {
+static uint64_t dimension_value(const struct run *r, const struct warp *w, unsigned special, unsigned base,
+                                int *handled) {
     unsigned d = special - base;
     const struct block *b = w->block;
     *handled = 1;
     switch (base) {
-    case PTX_SPECIAL_NTID_X: return r->threads[d];
-    case PTX_SPECIAL_CTAID_X: return b->index[d];
-    case PTX_SPECIAL_NCTAID_X: return r->grid[d];
-    case PTX_SPECIAL_CLUSTERID_X: return b->index[d] / r->cluster[d];
-    case PTX_SPECIAL_NCLUSTERID_X: return r->grid[d] / r->cluster[d];
-    case PTX_SPECIAL_CLUSTER_CTAID_X: return b->index[d] % r->cluster[d];
-    case PTX_SPECIAL_CLUSTER_NCTAID_X: return r->cluster[d];
-    default: *handled = 0; return 0;
+    case PTX_SPECIAL_NTID_X:
+        return r->threads[d];
+    case PTX_SPECIAL_CTAID_X:
+        return b->index[d];
+    case PTX_SPECIAL_NCTAID_X:
+        return r->grid[d];
+    case PTX_SPECIAL_CLUSTERID_X:
+        return b->index[d] / r->cluster[d];
+    case PTX_SPECIAL_NCLUSTERID_X:
+        return r->grid[d] / r->cluster[d];
+    case PTX_SPECIAL_CLUSTER_CTAID_X:
+        return b->index[d] % r->cluster[d];
+    case PTX_SPECIAL_CLUSTER_NCTAID_X:
+        return r->cluster[d];
+    default:
+        *handled = 0;
+        return 0;
     }
 }
 
 // Special registers in triples x, y, z other than %tid.
 static bool triple_value(const struct run *r, const struct warp *w, unsigned special, uint64_t *value) {
-    static const uint8_t bases[] = {PTX_SPECIAL_NTID_X,       PTX_SPECIAL_CTAID_X,      PTX_SPECIAL_NCTAID_X,
-                                    PTX_SPECIAL_CLUSTERID_X,  PTX_SPECIAL_NCLUSTERID_X, PTX_SPECIAL_CLUSTER_CTAID_X,
+    static const uint8_t bases[] = {PTX_SPECIAL_NTID_X,          PTX_SPECIAL_CTAID_X,      PTX_SPECIAL_NCTAID_X,
+                                    PTX_SPECIAL_CLUSTERID_X,     PTX_SPECIAL_NCLUSTERID_X, PTX_SPECIAL_CLUSTER_CTAID_X,
                                     PTX_SPECIAL_CLUSTER_NCTAID_X};
     for (size_t k = 0; k < sizeof bases; k++) {
         int handled = 0;
@@ -45,11 +55,16 @@ static bool triple_value(const struct run *r, const struct warp *w, unsigned spe
 static uint64_t lane_mask(unsigned special, unsigned lane) {
     uint32_t bit = UINT32_C(1) << lane, below = bit - 1;
     switch (special) {
-    case PTX_SPECIAL_LANEMASK_EQ: return bit;
-    case PTX_SPECIAL_LANEMASK_LE: return below | bit;
-    case PTX_SPECIAL_LANEMASK_LT: return below;
-    case PTX_SPECIAL_LANEMASK_GE: return (uint32_t)~below;
-    default: return (uint32_t)~(below | bit);
+    case PTX_SPECIAL_LANEMASK_EQ:
+        return bit;
+    case PTX_SPECIAL_LANEMASK_LE:
+        return below | bit;
+    case PTX_SPECIAL_LANEMASK_LT:
+        return below;
+    case PTX_SPECIAL_LANEMASK_GE:
+        return (uint32_t)~below;
+    default:
+        return (uint32_t) ~(below | bit);
     }
 }
 
@@ -57,18 +72,30 @@ static uint64_t scalar_value(const struct run *r, const struct warp *w, unsigned
     const struct block *b = w->block;
     uint64_t linear = b->index[0] + (uint64_t)r->grid[0] * (b->index[1] + (uint64_t)r->grid[1] * b->index[2]);
     switch (special) {
-    case PTX_SPECIAL_LANEID: return lane;
-    case PTX_SPECIAL_WARPID: return w->id;
-    case PTX_SPECIAL_NWARPID: return r->block_warps;
-    case PTX_SPECIAL_SMID: return linear % r->vm->options.multiprocessors;
-    case PTX_SPECIAL_NSMID: return r->vm->options.multiprocessors;
-    case PTX_SPECIAL_GRIDID: return 1;
-    case PTX_SPECIAL_CLUSTER_CTARANK: return b->rank;
-    case PTX_SPECIAL_CLUSTER_NCTARANK: return r->blocks;
-    case PTX_SPECIAL_IS_EXPLICIT_CLUSTER: return r->explicit_cluster;
-    case PTX_SPECIAL_DYNAMIC_SMEM_SIZE: return r->launch->smem_dynamic_bytes;
-    case PTX_SPECIAL_TOTAL_SMEM_SIZE: return r->shared_bytes;
-    default: return 0;
+    case PTX_SPECIAL_LANEID:
+        return lane;
+    case PTX_SPECIAL_WARPID:
+        return w->id;
+    case PTX_SPECIAL_NWARPID:
+        return r->block_warps;
+    case PTX_SPECIAL_SMID:
+        return linear % r->vm->options.multiprocessors;
+    case PTX_SPECIAL_NSMID:
+        return r->vm->options.multiprocessors;
+    case PTX_SPECIAL_GRIDID:
+        return 1;
+    case PTX_SPECIAL_CLUSTER_CTARANK:
+        return b->rank;
+    case PTX_SPECIAL_CLUSTER_NCTARANK:
+        return r->blocks;
+    case PTX_SPECIAL_IS_EXPLICIT_CLUSTER:
+        return r->explicit_cluster;
+    case PTX_SPECIAL_DYNAMIC_SMEM_SIZE:
+        return r->launch->smem_dynamic_bytes;
+    case PTX_SPECIAL_TOTAL_SMEM_SIZE:
+        return r->shared_bytes;
+    default:
+        return 0;
     }
 }
 
@@ -84,29 +111,38 @@ static uint64_t special_value(const struct run *r, const struct warp *w, unsigne
     return scalar_value(r, w, special, lane);
 }
 
-static uint64_t space_base(const struct run *r, const struct warp *w, unsigned space) {
+static uint64_t space_base(const struct run *r, const struct warp *w, unsigned space, uint64_t local_base) {
     switch (space) {
-    case PTX_SHARED: return SHARED_BASE + ((uint64_t)w->block->rank << SHARED_RANK_SHIFT);
-    case PTX_GLOBAL: return r->kernel->module->global_base;
-    case PTX_CONST: return r->kernel->module->const_base;
-    case PTX_LOCAL: return calls_local_base(w);
-    case PTX_PARAM: return calls_parameter_base(w);
-    default: return 0;
+    case PTX_SHARED:
+        return SHARED_BASE + ((uint64_t)w->block->rank << SHARED_RANK_SHIFT);
+    case PTX_GLOBAL:
+        return r->kernel->module->global_base;
+    case PTX_CONST:
+        return r->kernel->module->const_base;
+    case PTX_LOCAL:
+        return local_base;
+    default:
+        return 0;
     }
 }
 
-static uint64_t lane_value(const struct run *r, const struct warp *w, const struct ptx_constant *c, unsigned lane) {
+static uint64_t lane_value(const struct run *r, const struct warp *w, const struct ptx_constant *c, uint64_t local_base,
+                           unsigned lane) {
     switch (c->kind) {
-    case PTX_SPECIAL: return special_value(r, w, c->special, lane);
-    case PTX_SYMBOL: return space_base(r, w, c->space) + c->value;
-    default: return c->value;
+    case PTX_SPECIAL:
+        return special_value(r, w, c->special, lane);
+    case PTX_SYMBOL:
+        return space_base(r, w, c->space, local_base) + c->value;
+    default:
+        return c->value;
     }
 }
 
-static void fill_one(const struct run *r, const struct warp *w, const struct ptx_constant *c, uint8_t *file) {
+static void fill_one(const struct run *r, const struct warp *w, const struct ptx_constant *c, uint64_t local_base,
+                     uint8_t *file) {
     uint32_t mask = 0;
     for (unsigned lane = 0; lane < LANES; lane++) {
-        uint64_t value = lane_value(r, w, c, lane);
+        uint64_t value = lane_value(r, w, c, local_base, lane);
         uint32_t narrow = (uint32_t)value;
         if (c->is_mask)
             mask |= (uint32_t)(value != 0) << lane;
@@ -118,11 +154,10 @@ static void fill_one(const struct run *r, const struct warp *w, const struct ptx
     if (c->is_mask) memcpy(file + c->slot, &mask, 4);
 }
 
-void warp_fill_constants(struct run *r, struct warp *w, const struct ptx_function *f, uint8_t *file) {
+void warp_fill_constants(struct run *r, struct warp *w, const struct ptx_function *f, uint8_t *file,
+                         uint64_t local_base, bool immediates) {
     for (unsigned k = 0; k < f->constants; k++) {
         const struct ptx_constant *c = &f->constant[k];
-        if (c->kind == PTX_IMMEDIATE && w->filled) continue; /* nobody writes to it */
-        fill_one(r, w, c, file);
+        if (c->kind != PTX_IMMEDIATE || immediates) fill_one(r, w, c, local_base, file);
     }
-    if (file == w->file) w->filled = true;
 }

@@ -45,7 +45,8 @@ static void run_brx(struct exec *x, const struct instruction *i) {
         return;
     }
     if (index[lane] >= i->slot_count) {
-        report(x, i, (int)lane, PTXVM_FINDING_BAD_OPERAND, "index %u of a table of %u targets", index[lane], i->slot_count);
+        report(x, i, (int)lane, PTXVM_FINDING_BAD_OPERAND, "index %u of a table of %u targets", index[lane],
+               i->slot_count);
         return;
     }
     uint32_t taken = lanes_with(index, x->active, index[lane]), target = i->slots[index[lane]];
@@ -164,7 +165,15 @@ static bool bind_griddepcontrol(struct binder *b, struct instruction *out) {
 }
 
 const struct isa_entry isa_control[] = {
-    {"bra", bind_bra},         {"brx", bind_brx},       {"ret", bind_ret},         {"exit", bind_exit},
-    {"trap", bind_trap},       {"brkpt", bind_brkpt},   {"nanosleep", bind_nanosleep}, {"pmevent", bind_pmevent},
-    {"call", call_bind},       {"griddepcontrol", bind_griddepcontrol}, {NULL, NULL},
+    {"bra", bind_bra},
+    {"brx", bind_brx},
+    {"ret", bind_ret},
+    {"exit", bind_exit},
+    {"trap", bind_trap},
+    {"brkpt", bind_brkpt},
+    {"nanosleep", bind_nanosleep},
+    {"pmevent", bind_pmevent},
+    {"call", call_bind},
+    {"griddepcontrol", bind_griddepcontrol},
+    {NULL, NULL},
 };

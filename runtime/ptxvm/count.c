@@ -48,7 +48,7 @@ void memory_count(struct exec *x, const struct instruction *i, enum ptx_space sp
                   uint32_t bytes_per_lane) {
     struct run *r = run_of(x);
     if (!r->counts || !x->active || !bytes_per_lane) return;
-    struct ptxvm_site *site = &r->kernel->site[i->index];
+    struct ptxvm_site *site = &r->running->site[i->index];
     site->bytes += (uint64_t)bytes_per_lane * (unsigned)__builtin_popcount(x->active);
     if (space == PTX_GENERIC) {
         uint64_t own;

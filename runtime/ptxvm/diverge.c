@@ -23,10 +23,12 @@ static void fragment_free(struct warp *w, struct fragment *f) {
     while (w->fragments > 0 && w->fragment[w->fragments - 1].mask == 0) w->fragments--;
 }
 
-struct fragment *fragment_new(struct warp *w, uint32_t pc, uint32_t mask, unsigned group) {
+// A part of `from`, with lanes that `from` no longer has. NULL if none is free (cannot happen: lanes are disjoint).
+static struct fragment *fragment_new(struct warp *w, uint32_t pc, uint32_t mask, unsigned group,
+                                     const struct fragment *from) {
     for (unsigned k = 0; k < LANES; k++) {
         if (w->fragment[k].mask) continue;
-        w->fragment[k] = (struct fragment){.pc = pc, .mask = mask, .group = (uint8_t)group};
+        w->fragment[k] = (struct fragment){.frame = from->frame, .pc = pc, .mask = mask, .group = (uint8_t)group};
         if (w->fragments <= k) w->fragments = k + 1;
         return &w->fragment[k];
     }
@@ -37,10 +39,11 @@ uint32_t fragment_stop(const struct warp *w, const struct fragment *f) {
     return w->group[f->group].reconverge;
 }
 
-// A free group; there is always one: a group holds fewer lanes than its parent, and sisters are disjoint.
+// A free group; there is always one: a group of a branch has fewer lanes than its parent, sisters are disjoint, and the
+// number of calls is limited.
 static unsigned group_new(struct warp *w, uint32_t reconverge, uint32_t members, unsigned parent) {
     unsigned g = 1;
-    while (g < LANES && w->group[g].members) g++;
+    while (g < GROUPS - 1 && w->group[g].members) g++;
     w->group[g] = (struct group){.reconverge = reconverge, .members = members, .parent = (uint8_t)parent};
     return g;
 }
@@ -71,6 +74,7 @@ void fragment_arrive(struct run *r, struct warp *w, struct fragment *f) {
         f->wait = WAIT_NONE;
         f->group = g->parent;
         g->members = 0;
+        if (g->frame) calls_finish(r, w, f, g->frame);
     }
     sched_ready(r, w);
 }
@@ -84,28 +88,10 @@ void fragment_split(struct run *r, struct warp *w, struct fragment *f, uint32_t 
     f->mask = taken;
     f->pc = target;
     f->group = (uint8_t)group;
-    struct fragment *rest = fragment_new(w, fallthrough, others, group);
+    struct fragment *rest = fragment_new(w, fallthrough, others, group, f);
     if (!rest) return;
     fragment_arrive(r, w, rest);
     fragment_arrive(r, w, f);
-}
-
-bool fragments_leave(struct run *r, struct warp *w) {
-    bool left = false;
-    for (unsigned k = 0; k < w->fragments && !w->split_up; k++)
-        if (w->fragment[k].mask && w->fragment[k].wait == WAIT_LANES) return false;
-    for (unsigned k = 0; k < w->fragments; k++) {
-        struct fragment *f = &w->fragment[k];
-        if (!f->mask || f->wait != WAIT_MERGE) continue;
-        struct group *g = &w->group[f->group];
-        g->members &= ~f->mask;
-        f->group = g->parent;
-        f->wait = WAIT_NONE;
-        r->progress++;
-        left = w->split_up = true;
-        fragment_arrive(r, w, f);
-    }
-    return left;
 }
 
 // Fragments that waited for lanes which are gone.
@@ -121,6 +107,49 @@ static void recheck(struct run *r, struct warp *w) {
     }
 }
 
+enum { AT_RETURN = UINT32_MAX - 1 }; /* pc of lanes that have returned */
+
+bool fragment_call(struct warp *w, struct fragment *f, struct call_frame *frame) {
+    unsigned g = group_new(w, AT_RETURN, f->mask, f->group);
+    if (w->group[GROUPS - 1].members) return false;
+    w->group[g].frame = frame;
+    f->group = (uint8_t)g;
+    f->frame = frame;
+    f->pc = 0;
+    return true;
+}
+
+// The groups of branches inside of the function lose the lanes.
+void fragment_return(struct run *r, struct warp *w, struct fragment *f) {
+    uint32_t lanes = f->mask;
+    while (!w->group[f->group].frame) {
+        w->group[f->group].members &= ~lanes;
+        f->group = w->group[f->group].parent;
+    }
+    f->pc = AT_RETURN;
+    fragment_arrive(r, w, f);
+    recheck(r, w);
+}
+
+bool fragments_leave(struct run *r, struct warp *w) {
+    bool left = false;
+    for (unsigned k = 0; k < w->fragments && !w->split_up; k++)
+        if (w->fragment[k].mask && w->fragment[k].wait == WAIT_LANES) return false;
+    for (unsigned k = 0; k < w->fragments; k++) {
+        struct fragment *f = &w->fragment[k];
+        if (!f->mask || f->wait != WAIT_MERGE) continue;
+        struct group *g = &w->group[f->group];
+        if (g->frame) continue; /* a call returns as a whole */
+        g->members &= ~f->mask;
+        f->group = g->parent;
+        f->wait = WAIT_NONE;
+        r->progress++;
+        left = w->split_up = true;
+        fragment_arrive(r, w, f);
+    }
+    return left;
+}
+
 void warp_exit_lanes(struct run *r, struct warp *w, uint32_t lanes) {
     w->live &= ~lanes;
     r->progress++;
@@ -130,8 +159,12 @@ void warp_exit_lanes(struct run *r, struct warp *w, uint32_t lanes) {
         f->mask &= ~lanes;
         if (!f->mask) fragment_free(w, f);
     }
-    for (unsigned g = 1; g <= LANES; g++)
-        if (!(w->group[g].members & w->live)) w->group[g].members = 0;
+    for (unsigned g = 1; g < GROUPS; g++) {
+        struct group *group = &w->group[g];
+        if (!group->members || group->members & w->live) continue;
+        if (group->frame) group->frame->used = false;
+        group->members = 0;
+    }
     if (w->live) {
         recheck(r, w);
         return;
@@ -145,18 +178,20 @@ void warp_exit_lanes(struct run *r, struct warp *w, uint32_t lanes) {
 
 // bar.warp.sync may meet bar.warp.sync elsewhere; the others need the same instruction.
 static uint64_t rendezvous_key(const struct instruction *i, uint32_t members) {
-    return i->flags & RENDEZVOUS_ANYWHERE ? UINT64_C(1) << 32 | members : i->index;
+    return i->flags & RENDEZVOUS_ANYWHERE ? UINT64_C(1) << 63 | members : (uintptr_t)i;
 }
 
-static bool waits_with(const struct fragment *f, uint64_t key) {
-    return f->mask && f->wait == WAIT_LANES && f->key == key;
+// Another fragment that waits there; lanes of different calls have different registers and cannot run as one.
+static bool waits_with(const struct warp *w, const struct fragment *f, uint64_t key) {
+    bool same_place = f->frame == w->current->frame || key >> 63;
+    return f != w->current && f->mask && f->wait == WAIT_LANES && f->key == key && same_place;
 }
 
 static void join_waiting(struct exec *x, uint64_t key) {
     struct warp *w = x->warp;
     for (unsigned k = 0; k < w->fragments; k++) {
         struct fragment *f = &w->fragment[k];
-        if (f == w->current || !waits_with(f, key)) continue;
+        if (!waits_with(w, f, key)) continue;
         f->carried = true;
         x->active |= f->arrived;
         x->converged |= f->mask;
@@ -175,7 +210,7 @@ bool warp_rendezvous(struct exec *x, const struct instruction *i, uint32_t membe
     if (have == need) return true;
     uint64_t key = rendezvous_key(i, members);
     for (unsigned k = 0; k < w->fragments; k++)
-        if (&w->fragment[k] != w->current && waits_with(&w->fragment[k], key)) have |= w->fragment[k].arrived;
+        if (waits_with(w, &w->fragment[k], key)) have |= w->fragment[k].arrived;
     if ((have & need) == need) {
         join_waiting(x, key);
         return true;

@@ -78,8 +78,8 @@ static bool group_agrees(struct exec *x, const struct instruction *i, uint32_t c
     for (unsigned k = 0; k < WARPGROUP && first + k < x->block->warp + x->block->warps; k++) {
         const struct warp *o = first + k;
         if (o == w || o->register_changes != w->register_changes + 1 || o->registers == count) continue;
-        report(x, i, -1, PTXVM_FINDING_BAD_OPERAND, "%u registers, but warp %u of the warpgroup asked for %u", count, o->id,
-               o->registers);
+        report(x, i, -1, PTXVM_FINDING_BAD_OPERAND, "%u registers, but warp %u of the warpgroup asked for %u", count,
+               o->id, o->registers);
         return false;
     }
     return true;
@@ -115,7 +115,8 @@ bool setmaxnreg_bind(struct binder *b, struct instruction *out) {
     enum ptx_type type;
     out->klass = PTXVM_CLASS_BARRIER;
     out->run = run_setmaxnreg;
-    if (!mod_need(b, ops, &op) || !mod_take(b, "sync") || !mod_take(b, "aligned")) return bind_fail(b, "needs .inc or .dec, .sync.aligned");
+    if (!mod_need(b, ops, &op) || !mod_take(b, "sync") || !mod_take(b, "aligned"))
+        return bind_fail(b, "needs .inc or .dec, .sync.aligned");
     out->flags = op;
     if (!mod_type_need(b, TYPE_BIT(PTX_U32), &type) || !need_operands(b, 1, 1)) return false;
     if (!take_constant(b, &b->operand[0], 24, 256, &out->imm)) return false;

@@ -1,5 +1,5 @@
-// launch: ptxvm_run: checks a launch, sets up a cluster's warps, register files and shared memory, and runs the clusters
-// of the grid one after another in an order given by the seed. SPDX-License-Identifier: Apache-2.0
+// launch: ptxvm_run: checks a launch, sets up a cluster's warps, register files and shared memory, and runs the
+// clusters of the grid one after another in an order given by the seed. SPDX-License-Identifier: Apache-2.0
 #include "run.h"
 #include "wgmma.h"
 
@@ -31,8 +31,8 @@ static ptxvm_status check_block(ptxvm *vm, const struct ptx_function *f, const s
     }
     if (threads > THREADS_MAX) return refuse(vm, "block: more than 1024 threads");
     if (f->maxntid && threads > f->maxntid)
-        return vm_fail(vm, PTXVM_ERROR_ARGUMENT, "block: %llu threads, the kernel allows %u", (unsigned long long)threads,
-                       f->maxntid);
+        return vm_fail(vm, PTXVM_ERROR_ARGUMENT, "block: %llu threads, the kernel allows %u",
+                       (unsigned long long)threads, f->maxntid);
     for (int d = 0; d < 3; d++)
         if (f->reqntid[0] && launch->block[d] != f->reqntid[d]) return refuse(vm, "block: not the kernel's .reqntid");
     return PTXVM_OK;
@@ -42,8 +42,10 @@ static ptxvm_status check_grid(ptxvm *vm, const struct ptx_function *f, const st
                                const unsigned cluster[3]) {
     uint64_t blocks = 1;
     for (int d = 0; d < 3; d++) {
-        if (!launch->grid[d] || launch->grid[d] > (d ? GRID_YZ_MAX : INT32_MAX)) return refuse(vm, "grid: out of range");
-        if (cluster[d] > CLUSTER_MAX || launch->grid[d] % cluster[d]) return refuse(vm, "grid: no multiple of the cluster");
+        if (!launch->grid[d] || launch->grid[d] > (d ? GRID_YZ_MAX : INT32_MAX))
+            return refuse(vm, "grid: out of range");
+        if (cluster[d] > CLUSTER_MAX || launch->grid[d] % cluster[d])
+            return refuse(vm, "grid: no multiple of the cluster");
         if (f->reqnctapercluster[d] && cluster[d] != f->reqnctapercluster[d])
             return refuse(vm, "cluster: not the kernel's .reqnctapercluster");
         blocks *= cluster[d];
@@ -57,7 +59,8 @@ static ptxvm_status check_launch(ptxvm *vm, const struct ptxvm_kernel *kernel, c
     ptxvm_status status = check_block(vm, f, launch);
     if (status == PTXVM_OK) status = check_grid(vm, f, launch, cluster);
     if (status != PTXVM_OK) return status;
-    if (f->dynamic_shared + launch->smem_dynamic_bytes > SHARED_BYTES_MAX || launch->smem_dynamic_bytes > SHARED_BYTES_MAX)
+    if (f->dynamic_shared + launch->smem_dynamic_bytes > SHARED_BYTES_MAX ||
+        launch->smem_dynamic_bytes > SHARED_BYTES_MAX)
         return refuse(vm, "shared memory: more than 256 KiB");
     if (f->parameter_bytes && !launch->parameters) return refuse(vm, "parameters: NULL");
     return PTXVM_OK;
@@ -94,6 +97,12 @@ static size_t round_up(uint64_t bytes, size_t multiple) {
 
 enum { SLACK = 64 /* bytes behind each area, so that wide copies of the host stay inside */ };
 
+static size_t instructions_of(const ptxvm_module *module) {
+    size_t count = 0;
+    for (unsigned k = 0; k < module->functions; k++) count += module->kernel[k].count;
+    return count;
+}
+
 static bool allocate_areas(struct run *r) {
     const struct ptx_function *f = r->kernel->function;
     size_t file = round_up(f->file_bytes, 64), warps = r->warps;
@@ -102,10 +111,11 @@ static bool allocate_areas(struct run *r) {
     r->parameters = calloc(1, f->parameter_bytes + SLACK);
     r->ready = calloc(warps, sizeof *r->ready);
     r->ready_place = calloc(warps, sizeof *r->ready_place);
-    r->seen = calloc(r->kernel->count + 1, sizeof *r->seen);
+    r->seen = calloc(instructions_of(r->kernel->module) + 1, sizeof *r->seen);
     r->locals = calloc(1, (size_t)r->local_bytes * LANES * warps + SLACK);
     if (r->checks_uninitialised) r->locals_written = calloc(1, (size_t)r->local_bytes / 8 * LANES * warps + SLACK);
-    if (!r->files || !r->shareds || !r->parameters || !r->ready || !r->ready_place || !r->seen || !r->locals) return false;
+    if (!r->files || !r->shareds || !r->parameters || !r->ready || !r->ready_place || !r->seen || !r->locals)
+        return false;
     if (r->checks_uninitialised && !r->locals_written) return false;
     memset(r->files, 0, file * warps);
     if (f->parameter_bytes) memcpy(r->parameters, r->launch->parameters, f->parameter_bytes);
@@ -157,8 +167,8 @@ static void block_reset(struct run *r, struct block *b, const unsigned first[3])
     }
     for (unsigned k = 0; k < NAMED_BARRIERS; k++) {
         struct named_barrier *n = &b->barrier[k];
-        *n = (struct named_barrier){.clock = n->clock, .async_clock = n->async_clock, .done_clock = n->done_clock,
-                                    .done_async = n->done_async};
+        *n = (struct named_barrier){
+            .clock = n->clock, .async_clock = n->async_clock, .done_clock = n->done_clock, .done_async = n->done_async};
     }
     b->registers = 0;
     /* nobody may rely on what shared memory holds at the start */
@@ -188,7 +198,8 @@ static void cluster_reset(struct run *r, const unsigned first[3]) {
         w->register_changes = 0;
         w->cluster_arrived = 0;
         warp_reset(w, 0);
-        warp_fill_constants(r, w, r->kernel->function, w->file);
+        warp_fill_constants(r, w, r->kernel->function, w->file, 0, !w->filled);
+        w->filled = true; /* nobody writes to immediates */
         r->ready_place[k] = UINT32_MAX;
         sched_ready(r, w);
     }
@@ -237,13 +248,13 @@ static double seconds_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void describe_run(struct run *r, ptxvm *vm, const struct ptxvm_kernel *kernel, const struct ptxvm_launch *launch) {
+static void describe_run(struct run *r, ptxvm *vm, const struct ptxvm_kernel *kernel,
+                         const struct ptxvm_launch *launch) {
     const struct ptx_function *f = kernel->function;
     unsigned checks = vm->options.checks;
     r->vm = vm;
     r->kernel = kernel;
-    r->code = kernel->code;
-    r->code_count = kernel->count;
+    r->running = kernel;
     r->launch = launch;
     cluster_of(kernel, launch, r->cluster);
     memcpy(r->grid, launch->grid, sizeof r->grid);
@@ -252,7 +263,8 @@ static void describe_run(struct run *r, ptxvm *vm, const struct ptxvm_kernel *ke
     r->block_threads = launch->block[0] * launch->block[1] * launch->block[2];
     r->block_warps = (r->block_threads + LANES - 1) / LANES;
     r->warps = r->blocks * r->block_warps;
-    r->shared_bytes = (uint32_t)(launch->smem_dynamic_bytes ? f->dynamic_shared + launch->smem_dynamic_bytes : f->shared_bytes);
+    r->shared_bytes =
+        (uint32_t)(launch->smem_dynamic_bytes ? f->dynamic_shared + launch->smem_dynamic_bytes : f->shared_bytes);
     r->local_bytes = round_up(calls_local_bytes(kernel), 64);
     r->random = vm->options.seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
     r->explicit_cluster = launch->cluster[0] || f->reqnctapercluster[0];

@@ -1,5 +1,6 @@
-// mbarrier: the state of mbarriers, kept beside shared memory: the eight bytes themselves stay opaque. A phase completes
-// when no arrival and no transaction byte is pending. The instructions are in mbarrier_isa.c. SPDX-License-Identifier: Apache-2.0
+// mbarrier: the state of mbarriers, kept beside shared memory: the eight bytes themselves stay opaque. A phase
+// completes when no arrival and no transaction byte is pending. The instructions are in mbarrier_isa.c.
+// SPDX-License-Identifier: Apache-2.0
 #include "run.h"
 
 #include <stdio.h>
@@ -87,14 +88,16 @@ struct mbarrier *mbarrier_find(struct exec *x, const struct instruction *i, int 
     if (!b) return NULL;
     struct mbarrier *m = lookup(b, offset);
     if (!m) {
-        report(x, i, lane, PTXVM_FINDING_MBARRIER_MISUSE, "there is no initialised mbarrier at shared offset %u", offset);
+        report(x, i, lane, PTXVM_FINDING_MBARRIER_MISUSE, "there is no initialised mbarrier at shared offset %u",
+               offset);
         return NULL;
     }
     const struct run *r = run_of(x);
     if (r->checks_races && x->warp->clock[m->init_actor] < m->init_clock)
-        report(x, i, lane, PTXVM_FINDING_RACE,
-               "uses the mbarrier at shared offset %u, with nothing that orders this with its initialisation at line %u",
-               offset, m->line);
+        report(
+            x, i, lane, PTXVM_FINDING_RACE,
+            "uses the mbarrier at shared offset %u, with nothing that orders this with its initialisation at line %u",
+            offset, m->line);
     *owner = b;
     return m;
 }
@@ -104,7 +107,9 @@ void mbarrier_describe(const struct run *r, uint64_t address, char *text, size_t
     uint32_t offset = (uint32_t)(address & ((UINT32_C(1) << SHARED_RANK_SHIFT) - 1)) - SHARED_BASE;
     const struct mbarrier *m = rank < r->blocks ? lookup(&r->block[rank], offset) : NULL;
     if (m)
-        snprintf(text, bytes, "waits for the mbarrier at shared offset %u (line %u): phase %llu, %u of %u arrivals and %lld bytes pending",
+        snprintf(text, bytes,
+                 "waits for the mbarrier at shared offset %u (line %u): phase %llu, %u of %u arrivals and %lld bytes "
+                 "pending",
                  offset, m->line, (unsigned long long)m->phase, m->pending, m->expected, (long long)m->tx);
     else
         snprintf(text, bytes, "waits for an mbarrier at shared offset %u, which is none", offset);
@@ -118,8 +123,8 @@ bool mbarrier_init(struct exec *x, const struct instruction *i, int lane, struct
     const struct mbarrier *old = mbarrier_overlap(b, offset, 8);
     if (old || !count || count > MBARRIER_COUNT_MAX) {
         if (old)
-            report(x, i, lane, PTXVM_FINDING_MBARRIER_MISUSE, "shared offset %u already holds the mbarrier of line %u", offset,
-                   old->line);
+            report(x, i, lane, PTXVM_FINDING_MBARRIER_MISUSE, "shared offset %u already holds the mbarrier of line %u",
+                   offset, old->line);
         else
             report(x, i, lane, PTXVM_FINDING_BAD_OPERAND, "a count of %u arrivals", count);
         return false;
@@ -131,8 +136,14 @@ bool mbarrier_init(struct exec *x, const struct instruction *i, int lane, struct
         x->status = EXEC_FAULT;
         return false;
     }
-    *m = (struct mbarrier){.offset = offset, .live = true, .expected = count, .pending = count, .actor = m->actor,
-                           .init_actor = x->warp->actor, .line = i->line, .clock = m->clock};
+    *m = (struct mbarrier){.offset = offset,
+                           .live = true,
+                           .expected = count,
+                           .pending = count,
+                           .actor = m->actor,
+                           .init_actor = x->warp->actor,
+                           .line = i->line,
+                           .clock = m->clock};
     if (m->clock) {
         memset(m->clock, 0, 4 * (size_t)r->actors * sizeof *m->clock);
         m->async_clock = m->clock + r->actors;
@@ -174,8 +185,8 @@ bool mbarrier_arrive(struct exec *x, const struct instruction *i, int lane, stru
         return true;
     }
     report(x, i, lane, PTXVM_FINDING_MBARRIER_MISUSE,
-           "%u arrivals on the mbarrier at shared offset %u (line %u), which awaits %u of %u in this phase", count, m->offset,
-           m->line, m->pending, m->expected);
+           "%u arrivals on the mbarrier at shared offset %u (line %u), which awaits %u of %u in this phase", count,
+           m->offset, m->line, m->pending, m->expected);
     return false;
 }
 
@@ -183,8 +194,8 @@ bool mbarrier_transact(struct exec *x, const struct instruction *i, int lane, st
     m->tx += bytes;
     if (m->tx >= -MBARRIER_COUNT_MAX && m->tx <= MBARRIER_COUNT_MAX) return true;
     report(x, i, lane, PTXVM_FINDING_MBARRIER_MISUSE,
-           "the byte count of the mbarrier at shared offset %u (line %u) becomes %lld, out of range", m->offset, m->line,
-           (long long)m->tx);
+           "the byte count of the mbarrier at shared offset %u (line %u) becomes %lld, out of range", m->offset,
+           m->line, (long long)m->tx);
     return false;
 }
 

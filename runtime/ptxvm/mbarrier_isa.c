@@ -9,13 +9,13 @@
 
 // Flags of an instruction.
 enum {
-    MB_WIDE_BASE = 1,   /* the base register has 64 bits */
-    MB_GENERIC = 2,     /* generic address */
-    MB_CLUSTER = 4,     /* .shared::cluster: any block's */
+    MB_WIDE_BASE = 1, /* the base register has 64 bits */
+    MB_GENERIC = 2,   /* generic address */
+    MB_CLUSTER = 4,   /* .shared::cluster: any block's */
     MB_RELAXED = 8,
     MB_NO_COMPLETE = 16,
     MB_DROP = 32,
-    MB_EXPECT = 64,     /* arrive.expect_tx */
+    MB_EXPECT = 64, /* arrive.expect_tx */
     MB_HAS_COUNT = 128,
     MB_PARITY = 256,
     MB_TRY = 512,
@@ -33,12 +33,14 @@ static bool lane_address(struct exec *x, const struct instruction *i, unsigned l
     return false;
 }
 
-static struct mbarrier *lane_mbarrier(struct exec *x, const struct instruction *i, unsigned lane, struct block **owner) {
+static struct mbarrier *lane_mbarrier(struct exec *x, const struct instruction *i, unsigned lane,
+                                      struct block **owner) {
     uint64_t address;
     if (!lane_address(x, i, lane, &address)) return NULL;
     struct mbarrier *m = mbarrier_find(x, i, (int)lane, address, owner);
     if (m && *owner != x->block && !(i->flags & MB_CLUSTER) && !(i->flags & MB_GENERIC)) {
-        report(x, i, (int)lane, PTXVM_FINDING_MBARRIER_MISUSE, "the mbarrier of block %u through .shared::cta", (*owner)->rank);
+        report(x, i, (int)lane, PTXVM_FINDING_MBARRIER_MISUSE, "the mbarrier of block %u through .shared::cta",
+               (*owner)->rank);
         return NULL;
     }
     return m;
@@ -49,7 +51,8 @@ static uint64_t token_of(const struct mbarrier *m) {
     return (m->phase + 1) << 20 | m->pending;
 }
 
-static bool bind_address(struct binder *b, struct instruction *out, const struct ptx_operand *op, bool cluster_allowed) {
+static bool bind_address(struct binder *b, struct instruction *out, const struct ptx_operand *op,
+                         bool cluster_allowed) {
     static const char *const spaces[] = {"shared", "shared::cta", "shared::cluster", NULL};
     bool wide;
     enum ptx_space space;
@@ -71,8 +74,10 @@ static bool need_b64(struct binder *b) {
 // .release by default; .relaxed; with or without scope.
 static bool take_order(struct binder *b, struct instruction *out, const char *usual) {
     static const char *const scopes[] = {"cta", "cluster", NULL};
-    if (mod_take(b, "relaxed")) out->flags |= MB_RELAXED;
-    else mod_take(b, usual);
+    if (mod_take(b, "relaxed"))
+        out->flags |= MB_RELAXED;
+    else
+        mod_take(b, usual);
     mod_choice(b, scopes);
     return true;
 }
@@ -268,7 +273,8 @@ static void run_wait(struct exec *x, const struct instruction *i) {
 static bool bind_wait(struct binder *b, struct instruction *out) {
     out->run = run_wait;
     if (mod_take(b, "parity")) out->flags |= MB_PARITY;
-    if (!take_order(b, out, "acquire") || !need_b64(b) || !need_operands(b, 3, out->flags & MB_TRY ? 4 : 3)) return false;
+    if (!take_order(b, out, "acquire") || !need_b64(b) || !need_operands(b, 3, out->flags & MB_TRY ? 4 : 3))
+        return false;
     if (!take_dst(b, &b->operand[0], 1, &out->dst) || !bind_address(b, out, &b->operand[1], false)) return false;
     uint32_t hint; /* how long to wait at most: any time will do */
     if (b->operands == 4 && !take_src(b, &b->operand[3], PTX_U32, &hint)) return false;
@@ -296,8 +302,8 @@ static bool bind_pending(struct binder *b, struct instruction *out) {
 }
 
 bool mbarrier_bind(struct binder *b, struct instruction *out) {
-    static const char *const ops[] = {"init",        "inval",       "arrive",    "arrive_drop", "expect_tx",
-                                      "complete_tx", "test_wait",   "try_wait",  "pending_count", NULL};
+    static const char *const ops[] = {"init",        "inval",     "arrive",   "arrive_drop",   "expect_tx",
+                                      "complete_tx", "test_wait", "try_wait", "pending_count", NULL};
     static bool (*const binders[])(struct binder *, struct instruction *) = {
         bind_init, bind_inval, bind_arrive, bind_drop, bind_expect, bind_complete, bind_wait, bind_try, bind_pending};
     unsigned op;

@@ -59,8 +59,9 @@ static void check_written(struct exec *x, const struct instruction *i, int lane,
     if (access & ACCESS_READ) {
         int64_t missing = first_unwritten(map, offset, bytes);
         if (missing >= 0)
-            report(x, i, lane, PTXVM_FINDING_UNINITIALISED, "%u bytes at %s address 0x%llx: byte %llu was never written",
-                   bytes, space, (ull)address, (ull)((uint64_t)missing - offset));
+            report(x, i, lane, PTXVM_FINDING_UNINITIALISED,
+                   "%u bytes at %s address 0x%llx: byte %llu was never written", bytes, space, (ull)address,
+                   (ull)((uint64_t)missing - offset));
     }
     if (access & ACCESS_WRITE) mark(map, offset, bytes);
 }
@@ -73,11 +74,11 @@ static void report_global(struct exec *x, const struct instruction *i, int lane,
     for (unsigned k = 0; k < vm->allocations && vm->allocation[k].address <= address; k++) below = &vm->allocation[k];
     if (below)
         report(x, i, lane, PTXVM_FINDING_OUT_OF_BOUNDS,
-               "%u bytes at global address 0x%llx: byte %llu of an allocation of %llu bytes at 0x%llx", bytes, (ull)address,
-               (ull)(address - below->address), (ull)below->bytes, (ull)below->address);
+               "%u bytes at global address 0x%llx: byte %llu of an allocation of %llu bytes at 0x%llx", bytes,
+               (ull)address, (ull)(address - below->address), (ull)below->bytes, (ull)below->address);
     else
-        report(x, i, lane, PTXVM_FINDING_OUT_OF_BOUNDS, "%u bytes at global address 0x%llx: no allocation is there", bytes,
-               (ull)address);
+        report(x, i, lane, PTXVM_FINDING_OUT_OF_BOUNDS, "%u bytes at global address 0x%llx: no allocation is there",
+               bytes, (ull)address);
 }
 
 uint8_t *memory_global(struct exec *x, const struct instruction *i, int lane, uint64_t address, uint32_t bytes,
@@ -102,8 +103,9 @@ struct block *memory_shared(struct exec *x, const struct instruction *i, int lan
     uint32_t own = (uint32_t)(address & ((UINT32_C(1) << SHARED_RANK_SHIFT) - 1));
     if (rank >= r->blocks || own < SHARED_BASE || own - SHARED_BASE > r->shared_bytes ||
         bytes > r->shared_bytes - (own - SHARED_BASE)) {
-        report(x, i, lane, PTXVM_FINDING_OUT_OF_BOUNDS, "%u bytes at shared offset %lld of block %llu; there are %u bytes",
-               bytes, (long long)own - SHARED_BASE, (ull)rank, r->shared_bytes);
+        report(x, i, lane, PTXVM_FINDING_OUT_OF_BOUNDS,
+               "%u bytes at shared offset %lld of block %llu; there are %u bytes", bytes, (long long)own - SHARED_BASE,
+               (ull)rank, r->shared_bytes);
         return NULL;
     }
     if (!aligned(x, i, lane, own, align)) return NULL;
@@ -138,7 +140,8 @@ static bool check_shared(struct exec *x, const struct instruction *i, int lane, 
         return false;
     }
     if (b != x->block && has_exited(b)) {
-        report(x, i, lane, PTXVM_FINDING_OUT_OF_BOUNDS, "shared memory of block %u of the cluster, which has exited", b->rank);
+        report(x, i, lane, PTXVM_FINDING_OUT_OF_BOUNDS, "shared memory of block %u of the cluster, which has exited",
+               b->rank);
         return false;
     }
     if (b->shadow) shadow_access(x, i, lane, b, offset, bytes, access, party);
@@ -160,7 +163,7 @@ static uint8_t *access_shared(struct exec *x, const struct instruction *i, int l
 static uint8_t *access_local(struct exec *x, const struct instruction *i, int lane, uint64_t address, uint32_t bytes,
                              uint32_t align, enum access access) {
     struct run *r = run_of(x);
-    uint64_t size = r->local_bytes, have = calls_local_top(x->warp);
+    uint64_t size = r->local_bytes, have = size;
     unsigned l = lane < 0 ? 0 : (unsigned)lane;
     if (address > have || bytes > have - address) {
         out_of_bounds(x, i, lane, "local", address, bytes, have);
@@ -172,32 +175,36 @@ static uint8_t *access_local(struct exec *x, const struct instruction *i, int la
     return x->warp->local + size * l + address;
 }
 
-static uint8_t *access_parameter(struct exec *x, const struct instruction *i, int lane, uint64_t address, uint32_t bytes,
-                                 uint32_t align, enum access access) {
+static uint8_t *access_parameter(struct exec *x, const struct instruction *i, int lane, uint64_t address,
+                                 uint32_t bytes, uint32_t align, enum access access) {
     struct run *r = run_of(x);
     uint64_t size = r->kernel->function->parameter_bytes;
-    if (address >= size || bytes > size - address || access & ACCESS_WRITE)
-        return calls_parameter(x, i, lane, address, bytes, align, access);
     if (!aligned(x, i, lane, address, align)) return NULL;
-    return r->parameters + address;
+    bool in_block = address < size && bytes <= size - address && !(access & ACCESS_WRITE) && !x->warp->current->frame;
+    return in_block ? r->parameters + address : calls_parameter(x, i, lane, address, bytes, align, access);
 }
 
 /* -- One lane ------------------------------------------------------------------------------------------------------ */
 
-static uint8_t *access_lane(struct exec *x, const struct instruction *i, int lane, enum ptx_space space, uint64_t address,
-                            uint32_t bytes, uint32_t align, enum access access, enum proxy proxy) {
+static uint8_t *access_lane(struct exec *x, const struct instruction *i, int lane, enum ptx_space space,
+                            uint64_t address, uint32_t bytes, uint32_t align, enum access access, enum proxy proxy) {
     if (space == PTX_GENERIC) space = memory_resolve(x, address, &address);
     switch (space) {
-    case PTX_SHARED: return access_shared(x, i, lane, address, bytes, align, access, proxy);
-    case PTX_LOCAL: return access_local(x, i, lane, address, bytes, align, access);
-    case PTX_PARAM: return access_parameter(x, i, lane, address, bytes, align, access);
-    default: return memory_global(x, i, lane, address, bytes, align, access);
+    case PTX_SHARED:
+        return access_shared(x, i, lane, address, bytes, align, access, proxy);
+    case PTX_LOCAL:
+        return access_local(x, i, lane, address, bytes, align, access);
+    case PTX_PARAM:
+        return access_parameter(x, i, lane, address, bytes, align, access);
+    default:
+        return memory_global(x, i, lane, address, bytes, align, access);
     }
 }
 
 // Does the access order others? Plain ones do not.
 static bool synchronises(const struct run *r, unsigned access) {
-    return r->checks_races && (access & (ACCESS_STRONG | ACCESS_ACQUIRE | ACCESS_RELEASE) || (access & ACCESS_ATOMIC) == ACCESS_ATOMIC);
+    return r->checks_races &&
+           (access & (ACCESS_STRONG | ACCESS_ACQUIRE | ACCESS_RELEASE) || (access & ACCESS_ATOMIC) == ACCESS_ATOMIC);
 }
 
 // Before the access, which belongs to the step that its own release publishes; the next step begins behind it.
@@ -264,8 +271,9 @@ static void synchronise_warp(struct exec *x, enum ptx_space space, const uint64_
     }
 }
 
-bool memory_access_warp(struct exec *x, const struct instruction *i, enum ptx_space space, const uint64_t address[LANES],
-                        uint32_t bytes, uint32_t align, unsigned access, uint8_t *out[LANES]) {
+bool memory_access_warp(struct exec *x, const struct instruction *i, enum ptx_space space,
+                        const uint64_t address[LANES], uint32_t bytes, uint32_t align, unsigned access,
+                        uint8_t *out[LANES]) {
     struct run *r = run_of(x);
     uint32_t left = x->active;
     r->progress += (access & ACCESS_ATOMIC) == ACCESS_WRITE;

@@ -18,7 +18,8 @@ const char *ptxvm_finding_text(enum ptxvm_finding_kind kind) {
 const char *ptxvm_status_text(ptxvm_status status) {
     switch (status) {
 #define STATUS_TEXT(name, number, text)                                                                                \
-    case PTXVM_##name: return text;
+    case PTXVM_##name:                                                                                                 \
+        return text;
         PTXVM_STATUS(STATUS_TEXT)
 #undef STATUS_TEXT
     }
@@ -44,10 +45,26 @@ static void set_error(struct run *r, const struct ptxvm_finding *finding) {
                 finding->text);
 }
 
-static bool is_new(struct run *r, uint32_t index, enum ptxvm_finding_kind kind) {
+// The number of an instruction among all of the module; *function: the one it belongs to.
+static size_t number_of(const struct run *r, const struct instruction *i, const struct ptxvm_kernel **function) {
+    size_t before = 0;
+    const ptxvm_module *module = r->kernel->module;
+    *function = r->kernel;
+    for (unsigned k = 0; k < module->functions; k++) {
+        const struct ptxvm_kernel *f = &module->kernel[k];
+        if (i >= f->code && i < f->code + f->count) {
+            *function = f;
+            break;
+        }
+        before += f->count;
+    }
+    return before + i->index;
+}
+
+static bool is_new(struct run *r, size_t number, enum ptxvm_finding_kind kind) {
     uint32_t bit = UINT32_C(1) << (unsigned)kind;
-    bool seen = r->seen[index] & bit;
-    r->seen[index] |= bit;
+    bool seen = r->seen[number] & bit;
+    r->seen[number] |= bit;
     return !seen;
 }
 
@@ -59,7 +76,8 @@ void report(struct exec *x, const struct instruction *i, int lane, enum ptxvm_fi
         if (r->stopped) return; /* the first fatal one ends the launch */
         r->stopped = true;
     }
-    if (is_new(r, i->index, kind)) {
+    const struct ptxvm_kernel *function;
+    if (is_new(r, number_of(r, i, &function), kind)) {
         char text[2048];
         va_list list;
         va_start(list, format);
@@ -67,7 +85,7 @@ void report(struct exec *x, const struct instruction *i, int lane, enum ptxvm_fi
         va_end(list);
         struct ptxvm_finding finding = {
             .kind = kind,
-            .kernel = r->kernel->function->name,
+            .kernel = function->function->name,
             .block = {x->block->index[0], x->block->index[1], x->block->index[2]},
             .warp = (int)x->warp->id,
             .lane = lane,

@@ -31,11 +31,11 @@ struct ptxvm {
 
 // How a seed orders things; drawn once a cluster.
 struct temper {
-    uint32_t quantum;    /* largest number of instructions that a warp runs at a time */
-    uint32_t favour;     /* of 256: chance that the favourite warp is taken, if it is ready */
-    uint32_t favourite;  /* warp of the cluster */
-    uint32_t eagerness;  /* of 256: chance per turn that a pending asynchronous operation is done */
-    uint32_t spurious;   /* of 256: chance that a try_wait returns false although it might wait */
+    uint32_t quantum;   /* largest number of instructions that a warp runs at a time */
+    uint32_t favour;    /* of 256: chance that the favourite warp is taken, if it is ready */
+    uint32_t favourite; /* warp of the cluster */
+    uint32_t eagerness; /* of 256: chance per turn that a pending asynchronous operation is done */
+    uint32_t spurious;  /* of 256: chance that a try_wait returns false although it might wait */
 };
 
 struct run {
@@ -43,37 +43,36 @@ struct run {
     const struct ptxvm_kernel *kernel;
     const struct ptxvm_launch *launch;
     unsigned grid[3], threads[3], cluster[3];
-    unsigned blocks;          /* of a cluster */
+    unsigned blocks; /* of a cluster */
     unsigned block_threads, block_warps;
-    unsigned warps;           /* of a cluster: blocks * block_warps */
-    uint32_t shared_bytes;    /* of a block */
-    uint64_t local_bytes;     /* of a thread, call frames included */
+    unsigned warps;        /* of a cluster: blocks * block_warps */
+    uint32_t shared_bytes; /* of a block */
+    uint64_t local_bytes;  /* of a thread, call frames included */
     uint8_t *parameters;
     struct block *block;
     struct warp *warp;
     uint8_t *files, *locals, *shareds, *locals_written; /* what warps and blocks point into */
     uint64_t random;
     struct temper temper;
-    uint32_t *ready;          /* warps with a runnable fragment */
-    uint32_t *ready_place;    /* index of a warp in ready, UINT32_MAX: not there */
+    uint32_t *ready;       /* warps with a runnable fragment */
+    uint32_t *ready_place; /* index of a warp in ready, UINT32_MAX: not there */
     unsigned ready_count;
     unsigned live_warps;
-    uint64_t progress;        /* counts events that may end a spin: stores, arrivals, completed copies, exits */
+    uint64_t progress; /* counts events that may end a spin: stores, arrivals, completed copies, exits */
     uint64_t instructions, instruction_limit; /* warp instructions */
     uint64_t thread_instructions;
-    uint32_t *seen;           /* [kernel->count] bits of finding kinds already reported */
-    unsigned reported;        /* findings handed to the callback */
-    const struct instruction *code; /* kernel->code */
-    uint32_t code_count;
-    uint64_t slept;           /* by nanosleep: part of the clock */
-    uint64_t release_progress; /* progress and number of the last releases of try_waits */
+    uint32_t *seen;                     /* [kernel->count] bits of finding kinds already reported */
+    unsigned reported;                  /* findings handed to the callback */
+    const struct ptxvm_kernel *running; /* the function that runs: whose counters count */
+    uint64_t slept;                     /* by nanosleep: part of the clock */
+    uint64_t release_progress;          /* progress and number of the last releases of try_waits */
     unsigned releases;
     bool explicit_cluster;
-    bool stopped;             /* a fatal finding or an error */
+    bool stopped; /* a fatal finding or an error */
     ptxvm_status status;
     bool checks_races, checks_uninitialised, checks_in_flight, counts;
     struct cluster_barrier {
-        uint32_t arrived;     /* warps; those that have exited do not count */
+        uint32_t arrived; /* warps; those that have exited do not count */
         uint64_t generation;
         uint32_t *clock, *async_clock, *done_clock, *done_async;
     } cluster_barrier;
@@ -87,9 +86,9 @@ struct run {
         bool valid;
         uint64_t before[2], after[2];
     } memo;
-    struct async_op *op;      /* bulk copies under way; async.c */
+    struct async_op *op; /* bulk copies under way; async.c */
     unsigned ops, ops_max, ops_undone;
-    unsigned pending_copies;  /* cp.async not yet done, all warps */
+    unsigned pending_copies; /* cp.async not yet done, all warps */
 };
 
 enum { MBARRIER_ACTORS = 64 /* of a block; further ones share */ };
@@ -129,10 +128,12 @@ void fragment_split(struct run *r, struct warp *w, struct fragment *f, uint32_t 
                     uint32_t fallthrough, uint32_t reconverge);
 // Fragments that wait to reconverge leave their groups and go on; false: there are none, or some wait at .sync.
 bool fragments_leave(struct run *r, struct warp *w);
+// The lanes of the current fragment return from its function: they wait for the others of the call.
+void fragment_return(struct run *r, struct warp *w, struct fragment *f);
+// f enters a function; false: too many activations.
+bool fragment_call(struct warp *w, struct fragment *f, struct call_frame *frame);
 // Lanes exit.
 void warp_exit_lanes(struct run *r, struct warp *w, uint32_t lanes);
-// New fragment; NULL if none is free (cannot happen: lanes are disjoint).
-struct fragment *fragment_new(struct warp *w, uint32_t pc, uint32_t mask, unsigned group);
 // Fragments that were joined by warp_rendezvous go on behind their instruction; the current one is already there.
 void warp_release_carried(struct run *r, struct warp *w);
 // Bit of instruction.flags of warp.c: its lanes may also meet at another instruction of the same kind and mask.
@@ -181,13 +182,13 @@ void shadow_synchronise(struct exec *x, uint64_t key, unsigned access);
 /* -- mbarriers (mbarrier.c) ---------------------------------------------------------------------------------------- */
 
 struct mbarrier {
-    uint32_t offset;  /* in the block's shared memory */
+    uint32_t offset; /* in the block's shared memory */
     bool live;
     uint32_t expected, pending;
     int64_t tx;
-    uint64_t phase;   /* completed phases */
+    uint64_t phase; /* completed phases */
     uint32_t actor, init_actor, init_clock;
-    uint32_t line;    /* of its init */
+    uint32_t line; /* of its init */
     uint32_t *clock, *async_clock, *done_clock, *done_async;
 };
 struct mbarrier_table {
@@ -240,16 +241,30 @@ void copy_destroy(struct run *r);
 void barriers_warp_exited(struct run *r, struct warp *w); /* barriers that count live warps may be complete now */
 void barrier_describe(const struct run *r, const struct warp *w, unsigned number, char *text, size_t bytes);
 
-/* -- Constants and calls (constants.c, call.c) ---------------------------------------------------------------------- */
+/* -- Constants and calls (constants.c, call.c) ----------------------------------------------------------------------
+ */
 
-void warp_fill_constants(struct run *r, struct warp *w, const struct ptx_function *f, uint8_t *file);
+void warp_fill_constants(struct run *r, struct warp *w, const struct ptx_function *f, uint8_t *file,
+                         uint64_t local_base, bool immediates);
+// One activation of a .func by lanes of a warp.
+struct call_frame {
+    const struct ptxvm_kernel *function;
+    struct call_frame *next; /* of the warp */
+    bool used;
+    struct call_frame *caller; /* NULL: the kernel */
+    const struct instruction *call;
+    uint8_t *file, *parameters; /* register file; [LANES][param_space_bytes] */
+    uint64_t local_base;
+};
+static inline const struct ptxvm_kernel *fragment_function(const struct run *r, const struct fragment *f) {
+    return f->frame ? f->frame->function : r->kernel;
+}
 uint64_t calls_local_bytes(const struct ptxvm_kernel *kernel); /* of a thread, frames of its callees included */
-uint64_t calls_local_base(const struct warp *w);               /* own addresses of the running function's variables */
-uint64_t calls_parameter_base(const struct warp *w);
-uint64_t calls_local_top(const struct warp *w); /* own addresses of local memory end here */
-// Bytes of the parameter space behind the launch's block: arguments of calls. NULL after a finding.
+// Bytes of the parameter space behind the launch's block, and of functions. NULL after a finding.
 uint8_t *calls_parameter(struct exec *x, const struct instruction *i, int lane, uint64_t address, uint32_t bytes,
                          uint32_t align, enum access access);
+// All lanes of f's call have returned: f goes on behind it.
+void calls_finish(struct run *r, struct warp *w, struct fragment *f, struct call_frame *frame);
 void calls_reset(struct run *r);
 void calls_destroy(struct run *r);
 

@@ -142,7 +142,7 @@ static void after_yield(struct run *r, struct warp *w, struct exec *x) {
 }
 
 static void count_site(struct run *r, const struct instruction *i, uint32_t active) {
-    struct ptxvm_site *site = &r->kernel->site[i->index];
+    struct ptxvm_site *site = &r->running->site[i->index];
     site->warp_executions++;
     site->lane_executions += (unsigned)__builtin_popcount(active);
 }
@@ -153,14 +153,17 @@ static inline __attribute__((always_inline)) uint32_t quantum(struct run *r, str
                                                               const bool counts, const bool registers) {
     struct warp *w = x->warp;
     struct fragment *f = w->current;
-    const struct instruction *code = r->code, *i;
-    const uint32_t mask = f->mask, stop = fragment_stop(w, f), end = r->code_count;
+    const struct instruction *code = r->running->code, *i;
+    const uint32_t mask = f->mask, stop = fragment_stop(w, f), end = r->running->count;
     uint32_t pc = f->pc, done = 0;
     x->status = EXEC_NEXT;
-    x->file = w->file;
+    x->file = f->frame ? f->frame->file : w->file;
     for (;;) {
-        if (__builtin_expect(pc >= end, 0)) { /* fell off the end: exit */
-            warp_exit_lanes(r, w, mask);
+        if (__builtin_expect(pc >= end, 0)) { /* fell off the end */
+            if (f->frame)
+                fragment_return(r, w, f);
+            else
+                warp_exit_lanes(r, w, mask);
             return done;
         }
         i = &code[pc];
@@ -187,17 +190,28 @@ static inline __attribute__((always_inline)) uint32_t quantum(struct run *r, str
         }
     }
     switch (x->status) {
-    case EXEC_JUMP: after_jump(r, w, x, i); break;
-    case EXEC_RETRY: after_retry(r, w, x); break;
-    case EXEC_YIELD: after_yield(r, w, x); break;
-    case EXEC_FAULT: r->stopped = true; break;
-    case EXEC_NEXT: break;
+    case EXEC_JUMP:
+        after_jump(r, w, x, i);
+        break;
+    case EXEC_RETRY:
+        after_retry(r, w, x);
+        break;
+    case EXEC_YIELD:
+        after_yield(r, w, x);
+        break;
+    case EXEC_FAULT:
+        r->stopped = true;
+        break;
+    case EXEC_NEXT:
+        break;
     }
     return done;
 }
 
 static uint32_t run_quantum(struct run *r, struct exec *x, uint32_t most) {
-    bool registers = r->checks_in_flight && r->kernel->uses_wgmma;
+    const struct fragment *f = x->warp->current;
+    r->running = fragment_function(r, f);
+    bool registers = r->checks_in_flight && r->running->uses_wgmma && !f->frame;
     if (r->counts) return registers ? quantum(r, x, most, true, true) : quantum(r, x, most, true, false);
     return registers ? quantum(r, x, most, false, true) : quantum(r, x, most, false, false);
 }
@@ -269,35 +283,59 @@ static void text_add(struct text *t, const char *piece) {
 static void describe_wait(const struct run *r, const struct warp *w, const struct fragment *f, char *text,
                           size_t bytes) {
     switch ((enum wait_kind)f->wait) {
-    case WAIT_NONE: snprintf(text, bytes, "spins"); return;
-    case WAIT_MERGE: snprintf(text, bytes, "waits to reconverge"); return;
-    case WAIT_LANES: snprintf(text, bytes, "waits for lanes 0x%08x", f->members & w->live & ~f->arrived); return;
-    case WAIT_BARRIER: barrier_describe(r, w, (unsigned)f->key, text, bytes); return;
-    case WAIT_CLUSTER: snprintf(text, bytes, "waits at barrier.cluster (%u warps arrived)", r->cluster_barrier.arrived); return;
-    case WAIT_MBARRIER: mbarrier_describe(r, f->key, text, bytes); return;
-    case WAIT_ANY: break;
+    case WAIT_NONE:
+        snprintf(text, bytes, "spins");
+        return;
+    case WAIT_MERGE:
+        snprintf(text, bytes, "waits to reconverge");
+        return;
+    case WAIT_LANES:
+        snprintf(text, bytes, "waits for lanes 0x%08x", f->members & w->live & ~f->arrived);
+        return;
+    case WAIT_BARRIER:
+        barrier_describe(r, w, (unsigned)f->key, text, bytes);
+        return;
+    case WAIT_CLUSTER:
+        snprintf(text, bytes, "waits at barrier.cluster (%u warps arrived)", r->cluster_barrier.arrived);
+        return;
+    case WAIT_MBARRIER:
+        mbarrier_describe(r, f->key, text, bytes);
+        return;
+    case WAIT_ANY:
+        break;
     }
     snprintf(text, bytes, "waits");
+}
+
+// What it is at; the first one where it is behind the last.
+static const struct instruction *place_of(const struct run *r, const struct fragment *f) {
+    const struct ptxvm_kernel *function = fragment_function(r, f);
+    return &function->code[f->pc < function->count ? f->pc : 0];
 }
 
 static void describe_fragment(const struct run *r, const struct warp *w, const struct fragment *f, struct text *t) {
     char wait[256], line[400];
     describe_wait(r, w, f, wait, sizeof wait);
-    snprintf(line, sizeof line, "%sblock %u warp %u lanes 0x%08x at line %u %s", t->used ? "; " : "", w->block->rank, w->id,
-             f->mask, f->pc < r->code_count ? r->code[f->pc].line : 0, wait);
+    snprintf(line, sizeof line, "%sblock %u warp %u lanes 0x%08x at line %u %s", t->used ? "; " : "", w->block->rank,
+             w->id, f->mask, place_of(r, f)->line, wait);
     text_add(t, line);
 }
 
 // The fragment to name: rather one at a .sync instruction, then one at a barrier, than one that waits to reconverge.
 static int weight(const struct fragment *f) {
     switch ((enum wait_kind)f->wait) {
-    case WAIT_LANES: return 4;
+    case WAIT_LANES:
+        return 4;
     case WAIT_BARRIER:
     case WAIT_CLUSTER:
-    case WAIT_MBARRIER: return 3;
-    case WAIT_ANY: return 2;
-    case WAIT_NONE: return 1;
-    case WAIT_MERGE: break;
+    case WAIT_MBARRIER:
+        return 3;
+    case WAIT_ANY:
+        return 2;
+    case WAIT_NONE:
+        return 1;
+    case WAIT_MERGE:
+        break;
     }
     return 0;
 }
@@ -318,8 +356,7 @@ static void report_deadlock(struct run *r) {
     if (!worst) return;
     struct exec x = {.vm = r->vm, .block = worst_warp->block, .warp = worst_warp, .active = worst->mask};
     bool lanes = worst->wait == WAIT_LANES;
-    report(&x, &r->code[worst->pc < r->code_count ? worst->pc : 0], -1,
-           lanes ? PTXVM_FINDING_DIVERGENCE : PTXVM_FINDING_DEADLOCK, "%s", text.at);
+    report(&x, place_of(r, worst), -1, lanes ? PTXVM_FINDING_DIVERGENCE : PTXVM_FINDING_DEADLOCK, "%s", text.at);
 }
 
 // A try_wait may give up after a time: all that wait at one get false, a few times, for those that poll several things.
@@ -353,7 +390,8 @@ static bool is_spinning(const struct run *r, const struct warp *w) {
     enum { POLLS = 1000, POLLS_SPLIT = 30 /* where it has turned out before that lanes wait for lanes */ };
     for (unsigned n = 0; n < w->fragments; n++) {
         const struct fragment *f = &w->fragment[n];
-        if (f->mask && f->wait == WAIT_NONE && (f->stamp != r->progress || f->polls < (w->split_up ? POLLS_SPLIT : POLLS)))
+        if (f->mask && f->wait == WAIT_NONE &&
+            (f->stamp != r->progress || f->polls < (w->split_up ? POLLS_SPLIT : POLLS)))
             return false;
     }
     return true;

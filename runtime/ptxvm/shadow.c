@@ -1,7 +1,8 @@
-// shadow: races on shared memory, by happens-before: for each word the last write and the reads since, each as a step of
-// an actor; an access must know (by its warp's vector clock) what it conflicts with. Proxies: an asynchronous access to
-// bytes written generically must know of the write through its second clock. Also: reads of bytes that nobody wrote.
-// The method follows FastTrack (Flanagan, Freund, PLDI 2009) with numbered read sets. SPDX-License-Identifier: Apache-2.0
+// shadow: races on shared memory, by happens-before: for each word the last write and the reads since, each as a step
+// of an actor; an access must know (by its warp's vector clock) what it conflicts with. Proxies: an asynchronous access
+// to bytes written generically must know of the write through its second clock. Also: reads of bytes that nobody wrote.
+// The method follows FastTrack (Flanagan, Freund, PLDI 2009) with numbered read sets. SPDX-License-Identifier:
+// Apache-2.0
 #include "shadow.h"
 
 #include <stdio.h>
@@ -85,9 +86,12 @@ struct visit {
 
 static const char *access_text(enum access access) {
     switch ((unsigned)access & ACCESS_ATOMIC) {
-    case ACCESS_READ: return "reads";
-    case ACCESS_WRITE: return "writes";
-    default: return "updates";
+    case ACCESS_READ:
+        return "reads";
+    case ACCESS_WRITE:
+        return "writes";
+    default:
+        return "updates";
     }
 }
 
@@ -97,7 +101,7 @@ static void report_write(struct visit *v, const struct cell *c, enum ptxvm_findi
     describe_actor(r, c->write_actor, who, sizeof who);
     v->found = true;
     report(v->x, v->i, v->lane, kind, "%s shared offset %u (block %u), last written by %s at line %u%s",
-           access_text(v->access), v->offset, v->x->block->rank, who, r->code[c->write_line].line,
+           access_text(v->access), v->offset, v->x->block->rank, who, c->write_line,
            kind == PTXVM_FINDING_PROXY ? " through the generic proxy, without fence.proxy.async since"
                                        : ", with nothing that orders the two");
 }
@@ -107,8 +111,8 @@ static void report_read(struct visit *v, uint32_t actor) {
     describe_actor(run_of(v->x), actor, who, sizeof who);
     v->found = true;
     report(v->x, v->i, v->lane, PTXVM_FINDING_RACE,
-           "%s shared offset %u (block %u), read before by %s, with nothing that orders the two", access_text(v->access),
-           v->offset, v->x->block->rank, who);
+           "%s shared offset %u (block %u), read before by %s, with nothing that orders the two",
+           access_text(v->access), v->offset, v->x->block->rank, who);
 }
 
 static void report_unwritten(struct visit *v) {
@@ -178,7 +182,7 @@ static void set_writer(const struct visit *v, struct cell *c) {
     *c = (struct cell){.write_clock = p->clock,
                        .write_actor = (uint16_t)p->actor,
                        .flags = flags,
-                       .write_line = (uint16_t)(v->i->index < UINT16_MAX ? v->i->index : UINT16_MAX)};
+                       .write_line = (uint16_t)(v->i->line < UINT16_MAX ? v->i->line : UINT16_MAX)};
 }
 
 static void visit_cell(struct visit *v, struct cell *c) {

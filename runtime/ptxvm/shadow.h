@@ -12,7 +12,7 @@ struct cell {
     uint8_t unused;
     uint32_t read;       /* clock of the only reader; number of a set of readers; CELL_SPLIT: number of four cells */
     uint16_t reader;     /* 0: nobody since the last write; READERS_SET; else its actor + 1 */
-    uint16_t write_line; /* index of the writing instruction, at most UINT16_MAX */
+    uint16_t write_line; /* of the writing instruction, at most UINT16_MAX */
 };
 enum {
     CELL_WRITTEN = 1,
@@ -30,7 +30,8 @@ struct shared_shadow {
     uint32_t splits, splits_max;
 };
 
-/* -- Sets of readers (shadow_sets.c): immutable, numbered, so that cells with the same readers are equal ------------ */
+/* -- Sets of readers (shadow_sets.c): immutable, numbered, so that cells with the same readers are equal ------------
+ */
 
 struct reader {
     uint32_t actor, clock;

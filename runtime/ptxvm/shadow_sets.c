@@ -15,7 +15,7 @@ struct read_sets {
     uint32_t readers, readers_max;
     struct {
         uint32_t first, count;
-    } *set;
+    } * set;
     uint32_t sets, sets_max;
     struct step step[STEPS];
 };

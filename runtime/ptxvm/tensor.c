@@ -39,8 +39,12 @@ ptxvm_status ptxvm_tensor_map_encode(const struct ptxvm_tensor_map *m, void *byt
         return PTXVM_ERROR_ARGUMENT;
     if (!dimensions_are_legal(m)) return PTXVM_ERROR_ARGUMENT;
     if (m->fill_nan && size != 2 && size != 4) return PTXVM_ERROR_ARGUMENT;
-    struct tensor_map out = {.magic = map_magic, .address = m->address, .rank = (uint8_t)m->rank,
-                             .element_bytes = (uint8_t)size, .swizzle = (uint8_t)m->swizzle, .fill_nan = m->fill_nan};
+    struct tensor_map out = {.magic = map_magic,
+                             .address = m->address,
+                             .rank = (uint8_t)m->rank,
+                             .element_bytes = (uint8_t)size,
+                             .swizzle = (uint8_t)m->swizzle,
+                             .fill_nan = m->fill_nan};
     for (unsigned d = 0; d < m->rank; d++) {
         out.dim[d] = (uint32_t)(m->dimension[d] - 1); /* 2^32 fits */
         out.stride[d] = d ? m->stride[d - 1] : size;
@@ -60,7 +64,9 @@ bool tensor_map_read(struct exec *x, const struct instruction *i, int lane, uint
     if (!bytes) return false;
     memcpy(out, bytes, sizeof *out);
     if (out->magic == map_magic && out->rank == rank) return true;
-    report(x, i, lane, PTXVM_FINDING_BAD_OPERAND, "%s", out->magic == map_magic ? "the tensor map has another rank" : "there is no tensor map of this machine (ptxvm_tensor_map_encode) at the address");
+    report(x, i, lane, PTXVM_FINDING_BAD_OPERAND, "%s",
+           out->magic == map_magic ? "the tensor map has another rank"
+                                   : "there is no tensor map of this machine (ptxvm_tensor_map_encode) at the address");
     return false;
 }
 
@@ -167,7 +173,7 @@ static bool load_lane(struct exec *x, const struct instruction *i, unsigned lane
         if (!op) return false;
         op->map = *map;
         set_coordinates(x, a, lane, op);
-        if (exec_counts_on(x)) run_of(x)->kernel->site[i->index].bytes += bytes;
+        if (exec_counts_on(x)) run_of(x)->running->site[i->index].bytes += bytes;
     }
     return true;
 }
@@ -179,7 +185,7 @@ static bool store_lane(struct exec *x, const struct instruction *i, unsigned lan
     if (!op) return false;
     op->map = *map;
     set_coordinates(x, a, lane, op);
-    if (exec_counts_on(x)) run_of(x)->kernel->site[i->index].bytes += bytes;
+    if (exec_counts_on(x)) run_of(x)->running->site[i->index].bytes += bytes;
     return true;
 }
 

@@ -54,7 +54,11 @@ void ptxvm_speed(const ptxvm *vm, uint64_t *thread_instructions, double *seconds
 
 /* -- Global memory ------------------------------------------------------------------------------------------------- */
 
-enum { ALIGNMENT = 256, GUARD = 4096 /* bytes between allocations */, SLACK = 64 /* host bytes behind an allocation */ };
+enum {
+    ALIGNMENT = 256,
+    GUARD = 4096 /* bytes between allocations */,
+    SLACK = 64 /* host bytes behind an allocation */
+};
 
 static bool grow(ptxvm *vm) {
     if (vm->allocations < vm->allocations_max) return true;
@@ -69,7 +73,8 @@ static bool grow(ptxvm *vm) {
 // Addresses are never used again, so that a use after free is out of bounds.
 ptxvm_status ptxvm_alloc(ptxvm *vm, uint64_t bytes, uint64_t *address) {
     if (!address) return vm_fail(vm, PTXVM_ERROR_ARGUMENT, "address is NULL");
-    if (bytes > UINT64_C(1) << 40) return vm_fail(vm, PTXVM_ERROR_MEMORY, "an allocation of %llu bytes", (unsigned long long)bytes);
+    if (bytes > UINT64_C(1) << 40)
+        return vm_fail(vm, PTXVM_ERROR_MEMORY, "an allocation of %llu bytes", (unsigned long long)bytes);
     struct allocation a = {.address = vm->next_address, .bytes = bytes};
     a.data = calloc(1, (size_t)bytes + SLACK);
     if (vm->options.checks & PTXVM_CHECK_UNINITIALISED) a.written = calloc(1, (size_t)(bytes + 7) / 8 + SLACK);
@@ -126,7 +131,8 @@ static void mark_written(struct allocation *a, uint64_t first, uint64_t bytes) {
     if (!a->written) return;
     for (; bytes && first % 8; first++, bytes--) a->written[first / 8] |= (uint8_t)(1u << first % 8);
     memset(a->written + first / 8, 0xff, (size_t)(bytes / 8));
-    for (first += bytes / 8 * 8, bytes %= 8; bytes; first++, bytes--) a->written[first / 8] |= (uint8_t)(1u << first % 8);
+    for (first += bytes / 8 * 8, bytes %= 8; bytes; first++, bytes--)
+        a->written[first / 8] |= (uint8_t)(1u << first % 8);
 }
 
 ptxvm_status ptxvm_write(ptxvm *vm, uint64_t to, const void *from, uint64_t bytes) {

@@ -65,10 +65,18 @@ static unsigned shfl_source(enum shfl_mode mode, unsigned lane, uint32_t b, uint
     unsigned last = (lane & segment) | (clamp & ~segment & 31);
     int source = 0;
     switch (mode) {
-    case SHFL_IDX: source = (int)((lane & segment) | (amount & ~segment & 31)); break;
-    case SHFL_UP: source = (int)lane - (int)amount; break;
-    case SHFL_DOWN: source = (int)(lane + amount); break;
-    case SHFL_BFLY: source = (int)(lane ^ amount); break;
+    case SHFL_IDX:
+        source = (int)((lane & segment) | (amount & ~segment & 31));
+        break;
+    case SHFL_UP:
+        source = (int)lane - (int)amount;
+        break;
+    case SHFL_DOWN:
+        source = (int)(lane + amount);
+        break;
+    case SHFL_BFLY:
+        source = (int)(lane ^ amount);
+        break;
     }
     *valid = mode == SHFL_UP ? source >= (int)last : source <= (int)last;
     return *valid ? (unsigned)source : lane;
@@ -113,10 +121,14 @@ enum vote_mode { VOTE_ALL, VOTE_ANY, VOTE_UNI, VOTE_BALLOT };
 
 static bool vote_of(enum vote_mode mode, uint32_t votes, uint32_t members) {
     switch (mode) {
-    case VOTE_ALL: return votes == members;
-    case VOTE_ANY: return votes != 0;
-    case VOTE_UNI: return votes == 0 || votes == members;
-    case VOTE_BALLOT: break;
+    case VOTE_ALL:
+        return votes == members;
+    case VOTE_ANY:
+        return votes != 0;
+    case VOTE_UNI:
+        return votes == 0 || votes == members;
+    case VOTE_BALLOT:
+        break;
     }
     return false;
 }
@@ -163,12 +175,18 @@ enum { REDUX_SIGNED = 16, REDUX_FLOAT = 32, REDUX_ABS = 64, REDUX_NAN = 128 };
 static uint32_t redux_integer(enum redux_op op, bool is_signed, uint32_t a, uint32_t b) {
     bool less = is_signed ? (int32_t)a < (int32_t)b : a < b;
     switch (op) {
-    case REDUX_ADD: return a + b;
-    case REDUX_MIN: return less ? a : b;
-    case REDUX_MAX: return less ? b : a;
-    case REDUX_AND: return a & b;
-    case REDUX_OR: return a | b;
-    case REDUX_XOR: break;
+    case REDUX_ADD:
+        return a + b;
+    case REDUX_MIN:
+        return less ? a : b;
+    case REDUX_MAX:
+        return less ? b : a;
+    case REDUX_AND:
+        return a & b;
+    case REDUX_OR:
+        return a | b;
+    case REDUX_XOR:
+        break;
     }
     return a ^ b;
 }
@@ -319,6 +337,7 @@ static bool bind_activemask(struct binder *b, struct instruction *out) {
 }
 
 const struct isa_entry isa_warp[] = {
-    {"shfl", bind_shfl},   {"vote", bind_vote},   {"redux", bind_redux},           {"match", bind_match},
-    {"elect", bind_elect}, {"activemask", bind_activemask}, {NULL, NULL},
+    {"shfl", bind_shfl},   {"vote", bind_vote},   {"redux", bind_redux},
+    {"match", bind_match}, {"elect", bind_elect}, {"activemask", bind_activemask},
+    {NULL, NULL},
 };

@@ -1,5 +1,5 @@
-// test_exec: how warps run: divergence and reconvergence, barriers, atomics, lanes that wait for lanes, clusters, grids;
-// launches that are refused. Results are computed here thread by thread. SPDX-License-Identifier: Apache-2.0
+// test_exec: how warps run: divergence and reconvergence, barriers, atomics, lanes that wait for lanes, clusters,
+// grids; launches that are refused. Results are computed here thread by thread. SPDX-License-Identifier: Apache-2.0
 #include "exec.h"
 
 static uint32_t expected[OUT_WORDS_MAX];
@@ -8,17 +8,18 @@ static uint32_t expected[OUT_WORDS_MAX];
 
 static void nested_ifs(void **state) {
     (void)state;
-    struct exec_case c = {.block = 96, .body = "mov.u32 %r20, 0;\n"
-                                               "and.b32 %r21, %r1, 1; setp.eq.u32 %p1, %r21, 0;\n"
-                                               "@%p1 bra EVEN;\n"
-                                               "setp.lt.u32 %p2, %r2, 10; @!%p2 bra HIGH;\n"
-                                               "add.u32 %r20, %r20, 100; bra JOIN_ODD;\n"
-                                               "HIGH: add.u32 %r20, %r20, 200;\n"
-                                               "JOIN_ODD: add.u32 %r20, %r20, 1000; bra JOIN;\n"
-                                               "EVEN: setp.gt.u32 %p3, %r2, 15; @%p3 add.u32 %r20, %r20, 7;\n"
-                                               "JOIN: vote.sync.ballot.b32 %r22, %p1, 0xffffffff;\n"
-                                               "popc.b32 %r23, %r22; add.u32 %r20, %r20, %r23;\n"
-                                               "st.global.u32 [%d5], %r20;"};
+    struct exec_case c = {.block = 96,
+                          .body = "mov.u32 %r20, 0;\n"
+                                  "and.b32 %r21, %r1, 1; setp.eq.u32 %p1, %r21, 0;\n"
+                                  "@%p1 bra EVEN;\n"
+                                  "setp.lt.u32 %p2, %r2, 10; @!%p2 bra HIGH;\n"
+                                  "add.u32 %r20, %r20, 100; bra JOIN_ODD;\n"
+                                  "HIGH: add.u32 %r20, %r20, 200;\n"
+                                  "JOIN_ODD: add.u32 %r20, %r20, 1000; bra JOIN;\n"
+                                  "EVEN: setp.gt.u32 %p3, %r2, 15; @%p3 add.u32 %r20, %r20, 7;\n"
+                                  "JOIN: vote.sync.ballot.b32 %r22, %p1, 0xffffffff;\n"
+                                  "popc.b32 %r23, %r22; add.u32 %r20, %r20, %r23;\n"
+                                  "st.global.u32 [%d5], %r20;"};
     for (uint32_t t = 0; t < 96; t++) {
         uint32_t lane = t % 32;
         expected[t] = 16 + (t % 2 ? 1000 + (lane < 10 ? 100 : 200) : (lane > 15 ? 7 : 0));
@@ -28,14 +29,15 @@ static void nested_ifs(void **state) {
 
 static void loops_with_trip_counts_of_their_own(void **state) {
     (void)state;
-    struct exec_case c = {.block = 64, .body = "mov.u32 %r20, 0; mov.u32 %r21, 0;\n"
-                                               "LOOP: add.u32 %r20, %r20, %r21; add.u32 %r21, %r21, 1;\n"
-                                               "mov.u32 %r22, 0;\n"
-                                               "INNER: add.u32 %r22, %r22, 1; setp.lt.u32 %p2, %r22, %r21; @%p2 bra INNER;\n"
-                                               "add.u32 %r20, %r20, %r22;\n"
-                                               "setp.le.u32 %p1, %r21, %r2; @%p1 bra LOOP;\n"
-                                               "shfl.sync.idx.b32 %r23, %r20, 31, 31, 0xffffffff;\n"
-                                               "add.u32 %r20, %r20, %r23; st.global.u32 [%d5], %r20;"};
+    struct exec_case c = {.block = 64,
+                          .body = "mov.u32 %r20, 0; mov.u32 %r21, 0;\n"
+                                  "LOOP: add.u32 %r20, %r20, %r21; add.u32 %r21, %r21, 1;\n"
+                                  "mov.u32 %r22, 0;\n"
+                                  "INNER: add.u32 %r22, %r22, 1; setp.lt.u32 %p2, %r22, %r21; @%p2 bra INNER;\n"
+                                  "add.u32 %r20, %r20, %r22;\n"
+                                  "setp.le.u32 %p1, %r21, %r2; @%p1 bra LOOP;\n"
+                                  "shfl.sync.idx.b32 %r23, %r20, 31, 31, 0xffffffff;\n"
+                                  "add.u32 %r20, %r20, %r23; st.global.u32 [%d5], %r20;"};
     for (uint32_t t = 0; t < 64; t++) {
         uint32_t sum[2] = {0, 0}, lanes[2] = {t % 32, 31};
         for (int which = 0; which < 2; which++)
@@ -47,13 +49,14 @@ static void loops_with_trip_counts_of_their_own(void **state) {
 
 static void break_and_continue(void **state) {
     (void)state;
-    struct exec_case c = {.block = 32, .body = "mov.u32 %r20, 0; mov.u32 %r21, 0;\n"
-                                               "LOOP: add.u32 %r21, %r21, 1;\n"
-                                               "setp.gt.u32 %p1, %r21, 40; @%p1 bra OUT;\n"
-                                               "rem.u32 %r22, %r21, 3; setp.eq.u32 %p2, %r22, 0; @%p2 bra LOOP;\n"
-                                               "add.u32 %r23, %r2, 5; setp.eq.u32 %p3, %r21, %r23; @%p3 bra OUT;\n"
-                                               "add.u32 %r20, %r20, %r21; bra LOOP;\n"
-                                               "OUT: bar.warp.sync 0xffffffff; st.global.u32 [%d5], %r20;"};
+    struct exec_case c = {.block = 32,
+                          .body = "mov.u32 %r20, 0; mov.u32 %r21, 0;\n"
+                                  "LOOP: add.u32 %r21, %r21, 1;\n"
+                                  "setp.gt.u32 %p1, %r21, 40; @%p1 bra OUT;\n"
+                                  "rem.u32 %r22, %r21, 3; setp.eq.u32 %p2, %r22, 0; @%p2 bra LOOP;\n"
+                                  "add.u32 %r23, %r2, 5; setp.eq.u32 %p3, %r21, %r23; @%p3 bra OUT;\n"
+                                  "add.u32 %r20, %r20, %r21; bra LOOP;\n"
+                                  "OUT: bar.warp.sync 0xffffffff; st.global.u32 [%d5], %r20;"};
     for (uint32_t t = 0; t < 32; t++) {
         expected[t] = 0;
         for (uint32_t k = 1; k <= 40; k++) {
@@ -67,10 +70,11 @@ static void break_and_continue(void **state) {
 
 static void early_exit(void **state) {
     (void)state;
-    struct exec_case c = {.block = 96, .body = "setp.ge.u32 %p1, %r1, 70; @%p1 exit;\n"
-                                               "setp.eq.u32 %p2, %r2, 5; @%p2 ret;\n"
-                                               "bar.sync 0;\n"
-                                               "activemask.b32 %r20; st.global.u32 [%d5], %r20;"};
+    struct exec_case c = {.block = 96,
+                          .body = "setp.ge.u32 %p1, %r1, 70; @%p1 exit;\n"
+                                  "setp.eq.u32 %p2, %r2, 5; @%p2 ret;\n"
+                                  "bar.sync 0;\n"
+                                  "activemask.b32 %r20; st.global.u32 [%d5], %r20;"};
     for (uint32_t t = 0; t < 96; t++) {
         uint32_t mask = t < 64 ? 0xffffffdfu : 0x3fu & ~0x20u;
         expected[t] = t < 70 && t % 32 != 5 ? mask : 0;
@@ -80,15 +84,16 @@ static void early_exit(void **state) {
 
 static void switch_by_table(void **state) {
     (void)state;
-    struct exec_case c = {.block = 64, .body = "and.b32 %r20, %r2, 3; mov.u32 %r21, 0;\n"
-                                               "TABLE: .branchtargets ZERO, ONE, TWO, ONE;\n"
-                                               "setp.ne.u32 %p1, %r2, 9; @%p1 brx.idx %r20, TABLE;\n"
-                                               "add.u32 %r21, %r21, 5000; bra JOIN;\n"
-                                               "ZERO: add.u32 %r21, %r21, 10; bra JOIN;\n"
-                                               "ONE: add.u32 %r21, %r21, 20; // falls through\n"
-                                               "TWO: add.u32 %r21, %r21, 300;\n"
-                                               "JOIN: redux.sync.add.u32 %r22, %r21, 0xffffffff;\n"
-                                               "add.u32 %r21, %r21, %r22; st.global.u32 [%d5], %r21;"};
+    struct exec_case c = {.block = 64,
+                          .body = "and.b32 %r20, %r2, 3; mov.u32 %r21, 0;\n"
+                                  "TABLE: .branchtargets ZERO, ONE, TWO, ONE;\n"
+                                  "setp.ne.u32 %p1, %r2, 9; @%p1 brx.idx %r20, TABLE;\n"
+                                  "add.u32 %r21, %r21, 5000; bra JOIN;\n"
+                                  "ZERO: add.u32 %r21, %r21, 10; bra JOIN;\n"
+                                  "ONE: add.u32 %r21, %r21, 20; // falls through\n"
+                                  "TWO: add.u32 %r21, %r21, 300;\n"
+                                  "JOIN: redux.sync.add.u32 %r22, %r21, 0xffffffff;\n"
+                                  "add.u32 %r21, %r21, %r22; st.global.u32 [%d5], %r21;"};
     uint32_t own[32], sum = 0;
     for (uint32_t l = 0; l < 32; l++) sum += own[l] = l == 9 ? 5000 : l % 4 == 0 ? 10 : l % 4 == 2 ? 300 : 320;
     for (uint32_t t = 0; t < 64; t++) expected[t] = own[t % 32] + sum;
@@ -102,8 +107,9 @@ static void deep_nesting(void **state) {
     size_t used = 0;
     used += (size_t)snprintf(body, sizeof body, "mov.u32 %%r20, 0;\n");
     for (unsigned k = 0; k < 31; k++)
-        used += (size_t)snprintf(body + used, sizeof body - used,
-                                 "setp.eq.u32 %%p1, %%r2, %u; @%%p1 bra ELSE%u; add.u32 %%r20, %%r20, %u;\n", k, k, k + 1);
+        used +=
+            (size_t)snprintf(body + used, sizeof body - used,
+                             "setp.eq.u32 %%p1, %%r2, %u; @%%p1 bra ELSE%u; add.u32 %%r20, %%r20, %u;\n", k, k, k + 1);
     for (unsigned k = 31; k-- > 0;)
         used += (size_t)snprintf(body + used, sizeof body - used, "add.u32 %%r20, %%r20, 1000; ELSE%u:\n", k);
     snprintf(body + used, sizeof body - used, "bar.warp.sync 0xffffffff; st.global.u32 [%%d5], %%r20;");
@@ -116,20 +122,68 @@ static void deep_nesting(void **state) {
     exec_expect(&c, expected);
 }
 
+/* -- Calls --------------------------------------------------------------------------------------------------------- */
+
+// A function with local memory, an early return for odd lanes, and a result; called where some lanes have branched off.
+static void calls_of_functions(void **state) {
+    (void)state;
+    struct exec_case c = {
+        .block = 64,
+        .functions = ".func (.param .b32 result) blend(.param .b32 a, .param .b64 b)\n{\n"
+                     ".local .align 8 .b8 frame[64]; .reg .b32 %r<8>; .reg .b64 %d<4>; .reg .pred %p<2>;\n"
+                     "ld.param.u32 %r1, [a]; ld.param.u64 %d1, [b]; and.b32 %r2, %r1, 1; setp.eq.u32 %p1, %r2, 1;\n"
+                     "@%p1 bra ODD; st.local.u64 [frame+8], %d1; ld.local.u32 %r3, [frame+8]; add.u32 %r3, %r3, %r1;\n"
+                     "st.param.b32 [result], %r3; ret;\nODD: st.param.b32 [result], 7; ret;\n}\n",
+        .body = ".param .b32 a0; .param .b64 b0; .param .b32 r0;\n"
+                "mov.u32 %r20, 99; setp.lt.u32 %p1, %r2, 5; @%p1 bra SKIP; mul.wide.u32 %d6, %r1, 100;\n"
+                "{ st.param.b32 [a0], %r1; st.param.b64 [b0], %d6; call.uni (r0), blend, (a0, b0); ld.param.b32 %r20, "
+                "[r0]; }\n"
+                "SKIP: redux.sync.add.u32 %r21, %r20, 0xffffffff; mad.lo.u32 %r20, %r21, 10000, %r20; st.global.u32 "
+                "[%d5], %r20;"};
+    for (uint32_t warp = 0; warp < 2; warp++) {
+        uint32_t own[32], sum = 0;
+        for (uint32_t l = 0; l < 32; l++) sum += own[l] = l < 5 ? 99 : l % 2 ? 7 : (32 * warp + l) * 101;
+        for (uint32_t l = 0; l < 32; l++) expected[32 * warp + l] = sum * 10000 + own[l];
+    }
+    exec_expect(&c, expected);
+}
+
+// Recursion as deep as the lane says.
+static void recursion(void **state) {
+    (void)state;
+    struct exec_case c = {
+        .block = 32,
+        .functions =
+            ".func (.param .b32 result) sum(.param .b32 n);\n"
+            ".func (.param .b32 result) sum(.param .b32 n)\n{\n.reg .b32 %r<8>; .reg .pred %p<2>; .param .b32 a0; "
+            ".param .b32 r0;\n"
+            "ld.param.u32 %r1, [n]; mov.u32 %r2, 0; setp.eq.u32 %p1, %r1, 0; @%p1 bra DONE; sub.u32 %r3, %r1, 1;\n"
+            "st.param.b32 [a0], %r3; call (r0), sum, (a0); ld.param.b32 %r2, [r0];\n"
+            "DONE: add.u32 %r2, %r2, %r1; st.param.b32 [result], %r2; ret;\n}\n",
+        .body =
+            ".param .b32 a0; .param .b32 r0; st.param.b32 [a0], %r2; call (r0), sum, (a0); ld.param.b32 %r20, [r0];\n"
+            "bar.warp.sync 0xffffffff; activemask.b32 %r21; popc.b32 %r21, %r21; mad.lo.u32 %r20, %r21, 1000, %r20; "
+            "st.global.u32 [%d5], %r20;"};
+    for (uint32_t t = 0; t < 32; t++) expected[t] = 32000 + t * (t + 1) / 2;
+    exec_expect(&c, expected);
+}
+
 /* -- Lanes that wait for lanes ------------------------------------------------------------------------------------- */
 
 // Each lane takes the lock, changes a plain word, and gives it back.
 static void spin_lock_within_a_warp(void **state) {
     (void)state;
-    struct exec_case c = {.block = 64, .out_words = 1, .body = "setp.eq.u32 %p1, %r1, 0;\n"
-                                               "@%p1 st.shared.u32 [smem], 0; @%p1 st.shared.u32 [smem+4], 0; bar.sync 0;\n"
-                                               "TAKE: atom.acquire.cta.shared.cas.b32 %r20, [smem], 0, 1;\n"
-                                               "setp.ne.u32 %p2, %r20, 0; @%p2 bra TAKE;\n"
-                                               "ld.shared.u32 %r21, [smem+4]; add.u32 %r21, %r21, %r1;\n"
-                                               "st.shared.u32 [smem+4], %r21;\n"
-                                               "atom.release.cta.shared.exch.b32 %r22, [smem], 0;\n"
-                                               "bar.sync 0; ld.shared.u32 %r23, [smem+4];\n"
-                                               "@%p1 st.global.u32 [%d2], %r23;"};
+    struct exec_case c = {.block = 64,
+                          .out_words = 1,
+                          .body = "setp.eq.u32 %p1, %r1, 0;\n"
+                                  "@%p1 st.shared.u32 [smem], 0; @%p1 st.shared.u32 [smem+4], 0; bar.sync 0;\n"
+                                  "TAKE: atom.acquire.cta.shared.cas.b32 %r20, [smem], 0, 1;\n"
+                                  "setp.ne.u32 %p2, %r20, 0; @%p2 bra TAKE;\n"
+                                  "ld.shared.u32 %r21, [smem+4]; add.u32 %r21, %r21, %r1;\n"
+                                  "st.shared.u32 [smem+4], %r21;\n"
+                                  "atom.release.cta.shared.exch.b32 %r22, [smem], 0;\n"
+                                  "bar.sync 0; ld.shared.u32 %r23, [smem+4];\n"
+                                  "@%p1 st.global.u32 [%d2], %r23;"};
     expected[0] = 64 * 63 / 2;
     exec_expect(&c, expected);
 }
@@ -137,14 +191,16 @@ static void spin_lock_within_a_warp(void **state) {
 // Lane 0 waits for what lane 31 writes in the other branch.
 static void producer_and_consumer_within_a_warp(void **state) {
     (void)state;
-    struct exec_case c = {.block = 32, .out_words = 1, .body = "setp.eq.u32 %p1, %r2, 0; setp.eq.u32 %p2, %r2, 31;\n"
-                                               "@%p1 st.volatile.shared.u32 [smem], 0; bar.warp.sync 0xffffffff;\n"
-                                               "@!%p1 bra OTHERS;\n"
-                                               "POLL: ld.volatile.shared.u32 %r20, [smem];\n"
-                                               "setp.eq.u32 %p3, %r20, 0; @%p3 bra POLL;\n"
-                                               "st.global.u32 [%d2], %r20; bra JOIN;\n"
-                                               "OTHERS: @%p2 st.volatile.shared.u32 [smem], 77;\n"
-                                               "JOIN: bar.warp.sync 0xffffffff;"};
+    struct exec_case c = {.block = 32,
+                          .out_words = 1,
+                          .body = "setp.eq.u32 %p1, %r2, 0; setp.eq.u32 %p2, %r2, 31;\n"
+                                  "@%p1 st.volatile.shared.u32 [smem], 0; bar.warp.sync 0xffffffff;\n"
+                                  "@!%p1 bra OTHERS;\n"
+                                  "POLL: ld.volatile.shared.u32 %r20, [smem];\n"
+                                  "setp.eq.u32 %p3, %r20, 0; @%p3 bra POLL;\n"
+                                  "st.global.u32 [%d2], %r20; bra JOIN;\n"
+                                  "OTHERS: @%p2 st.volatile.shared.u32 [smem], 77;\n"
+                                  "JOIN: bar.warp.sync 0xffffffff;"};
     expected[0] = 77;
     exec_expect(&c, expected);
 }
@@ -152,13 +208,14 @@ static void producer_and_consumer_within_a_warp(void **state) {
 // bar.warp.sync in both branches of an if: the lanes meet across them.
 static void warp_barrier_in_two_branches(void **state) {
     (void)state;
-    struct exec_case c = {.block = 32, .body = "setp.lt.u32 %p1, %r2, 16; xor.b32 %r20, %r7, 64; add.u32 %r20, %r20, %r10;\n"
-                                               "@%p1 bra LOW;\n"
-                                               "st.shared.u32 [%r12], %r2; bar.warp.sync 0xffffffff;\n"
-                                               "ld.shared.u32 %r21, [%r20]; bra JOIN;\n"
-                                               "LOW: add.u32 %r22, %r2, 100; st.shared.u32 [%r12], %r22;\n"
-                                               "bar.warp.sync 0xffffffff; ld.shared.u32 %r21, [%r20];\n"
-                                               "JOIN: st.global.u32 [%d5], %r21;"};
+    struct exec_case c = {.block = 32,
+                          .body = "setp.lt.u32 %p1, %r2, 16; xor.b32 %r20, %r7, 64; add.u32 %r20, %r20, %r10;\n"
+                                  "@%p1 bra LOW;\n"
+                                  "st.shared.u32 [%r12], %r2; bar.warp.sync 0xffffffff;\n"
+                                  "ld.shared.u32 %r21, [%r20]; bra JOIN;\n"
+                                  "LOW: add.u32 %r22, %r2, 100; st.shared.u32 [%r12], %r22;\n"
+                                  "bar.warp.sync 0xffffffff; ld.shared.u32 %r21, [%r20];\n"
+                                  "JOIN: st.global.u32 [%d5], %r21;"};
     for (uint32_t t = 0; t < 32; t++) expected[t] = t < 16 ? t + 16 : t - 16 + 100;
     exec_expect(&c, expected);
 }
@@ -168,36 +225,39 @@ static void warp_barrier_in_two_branches(void **state) {
 // A ring of two buffers between warps 0 and 1, by four named barriers; warps 2, 3 use barrier 0 of their own count.
 static void named_barriers(void **state) {
     (void)state;
-    struct exec_case c = {.block = 128, .out_words = 320,
-                          .body = "mov.u32 %r20, 0; setp.ge.u32 %p9, %r3, 2; @%p9 bra OTHERS;\n"
-                                  "setp.eq.u32 %p1, %r3, 0; @!%p1 bra CONSUMER;\n"
-                                  "PRODUCE: and.b32 %r21, %r20, 1; add.u32 %r22, %r21, 1; add.u32 %r23, %r21, 3;\n"
-                                  "setp.lt.u32 %p2, %r20, 2; @%p2 bra FREE; bar.sync %r23, 64;\n"
-                                  "FREE: shl.b32 %r24, %r21, 7; add.u32 %r24, %r24, %r12;\n"
-                                  "mad.lo.u32 %r25, %r20, 1000, %r2; st.shared.u32 [%r24], %r25; bar.arrive %r22, 64;\n"
-                                  "add.u32 %r20, %r20, 1; setp.lt.u32 %p3, %r20, 10; @%p3 bra PRODUCE; bra DONE;\n"
-                                  "CONSUMER: and.b32 %r21, %r20, 1; add.u32 %r22, %r21, 1; add.u32 %r23, %r21, 3;\n"
-                                  "bar.sync %r22, 64; shl.b32 %r24, %r21, 7; xor.b32 %r26, %r2, 1; shl.b32 %r26, %r26, 2;\n"
-                                  "add.u32 %r24, %r24, %r26; add.u32 %r24, %r24, %r10; ld.shared.u32 %r27, [%r24];\n"
-                                  "mad.lo.u32 %r28, %r20, 32, %r2; mul.wide.u32 %d6, %r28, 4; add.u64 %d6, %d6, %d2;\n"
-                                  "st.global.u32 [%d6], %r27; setp.lt.u32 %p4, %r20, 8; @%p4 bar.arrive %r23, 64;\n"
-                                  "add.u32 %r20, %r20, 1; setp.lt.u32 %p3, %r20, 10; @%p3 bra CONSUMER; bra DONE;\n"
-                                  "OTHERS: bar.sync 0, 64; add.u32 %r20, %r20, 1; setp.lt.u32 %p3, %r20, 5; @%p3 bra OTHERS;\n"
-                                  "DONE:"};
+    struct exec_case c = {
+        .block = 128,
+        .out_words = 320,
+        .body = "mov.u32 %r20, 0; setp.ge.u32 %p9, %r3, 2; @%p9 bra OTHERS;\n"
+                "setp.eq.u32 %p1, %r3, 0; @!%p1 bra CONSUMER;\n"
+                "PRODUCE: and.b32 %r21, %r20, 1; add.u32 %r22, %r21, 1; add.u32 %r23, %r21, 3;\n"
+                "setp.lt.u32 %p2, %r20, 2; @%p2 bra FREE; bar.sync %r23, 64;\n"
+                "FREE: shl.b32 %r24, %r21, 7; add.u32 %r24, %r24, %r12;\n"
+                "mad.lo.u32 %r25, %r20, 1000, %r2; st.shared.u32 [%r24], %r25; bar.arrive %r22, 64;\n"
+                "add.u32 %r20, %r20, 1; setp.lt.u32 %p3, %r20, 10; @%p3 bra PRODUCE; bra DONE;\n"
+                "CONSUMER: and.b32 %r21, %r20, 1; add.u32 %r22, %r21, 1; add.u32 %r23, %r21, 3;\n"
+                "bar.sync %r22, 64; shl.b32 %r24, %r21, 7; xor.b32 %r26, %r2, 1; shl.b32 %r26, %r26, 2;\n"
+                "add.u32 %r24, %r24, %r26; add.u32 %r24, %r24, %r10; ld.shared.u32 %r27, [%r24];\n"
+                "mad.lo.u32 %r28, %r20, 32, %r2; mul.wide.u32 %d6, %r28, 4; add.u64 %d6, %d6, %d2;\n"
+                "st.global.u32 [%d6], %r27; setp.lt.u32 %p4, %r20, 8; @%p4 bar.arrive %r23, 64;\n"
+                "add.u32 %r20, %r20, 1; setp.lt.u32 %p3, %r20, 10; @%p3 bra CONSUMER; bra DONE;\n"
+                "OTHERS: bar.sync 0, 64; add.u32 %r20, %r20, 1; setp.lt.u32 %p3, %r20, 5; @%p3 bra OTHERS;\n"
+                "DONE:"};
     for (uint32_t k = 0; k < 320; k++) expected[k] = k / 32 * 1000 + (k % 32 ^ 1);
     exec_expect(&c, expected);
 }
 
 static void barrier_reductions(void **state) {
     (void)state;
-    struct exec_case c = {.block = 96, .body = "setp.lt.u32 %p1, %r1, 41; setp.lt.u32 %p2, %r1, 200; setp.gt.u32 %p3, %r1, 94;\n"
-                                               "bar.red.popc.u32 %r20, 0, %p1; bar.red.and.pred %p4, 0, %p2;\n"
-                                               "barrier.cta.red.and.aligned.pred %p5, 1, 96, %p1; bar.red.or.pred %p6, 0, %p3;\n"
-                                               "bar.red.or.pred %p7, 0, !%p2; bar.red.popc.u32 %r21, 0, !%p1;\n"
-                                               "selp.u32 %r22, 1, 0, %p4; selp.u32 %r23, 2, 0, %p5; selp.u32 %r24, 4, 0, %p6;\n"
-                                               "selp.u32 %r25, 8, 0, %p7; or.b32 %r22, %r22, %r23; or.b32 %r24, %r24, %r25;\n"
-                                               "or.b32 %r22, %r22, %r24; mad.lo.u32 %r22, %r20, 100, %r22;\n"
-                                               "mad.lo.u32 %r22, %r21, 100000, %r22; st.global.u32 [%d5], %r22;"};
+    struct exec_case c = {.block = 96,
+                          .body = "setp.lt.u32 %p1, %r1, 41; setp.lt.u32 %p2, %r1, 200; setp.gt.u32 %p3, %r1, 94;\n"
+                                  "bar.red.popc.u32 %r20, 0, %p1; bar.red.and.pred %p4, 0, %p2;\n"
+                                  "barrier.cta.red.and.aligned.pred %p5, 1, 96, %p1; bar.red.or.pred %p6, 0, %p3;\n"
+                                  "bar.red.or.pred %p7, 0, !%p2; bar.red.popc.u32 %r21, 0, !%p1;\n"
+                                  "selp.u32 %r22, 1, 0, %p4; selp.u32 %r23, 2, 0, %p5; selp.u32 %r24, 4, 0, %p6;\n"
+                                  "selp.u32 %r25, 8, 0, %p7; or.b32 %r22, %r22, %r23; or.b32 %r24, %r24, %r25;\n"
+                                  "or.b32 %r22, %r22, %r24; mad.lo.u32 %r22, %r20, 100, %r22;\n"
+                                  "mad.lo.u32 %r22, %r21, 100000, %r22; st.global.u32 [%d5], %r22;"};
     for (uint32_t t = 0; t < 96; t++) expected[t] = 55 * 100000 + 41 * 100 + 1 + 4;
     exec_expect(&c, expected);
 }
@@ -205,12 +265,13 @@ static void barrier_reductions(void **state) {
 // A barrier without count is for those who have not exited; barrier.sync needs no convergence.
 static void barriers_after_exits(void **state) {
     (void)state;
-    struct exec_case c = {.block = 128, .body = "setp.eq.u32 %p1, %r3, 2; @%p1 exit;\n"
-                                                "st.shared.u32 [%r12], %r1; setp.lt.u32 %p2, %r2, 7; @%p2 bra MEET;\n"
-                                                "add.u32 %r20, %r1, 1;\n"
-                                                "MEET: barrier.sync 0; xor.b32 %r21, %r7, 128; add.u32 %r21, %r21, %r10;\n"
-                                                "setp.ge.u32 %p3, %r3, 2; @%p3 mov.u32 %r21, %r12;\n"
-                                                "ld.shared.u32 %r22, [%r21]; st.global.u32 [%d5], %r22;"};
+    struct exec_case c = {.block = 128,
+                          .body = "setp.eq.u32 %p1, %r3, 2; @%p1 exit;\n"
+                                  "st.shared.u32 [%r12], %r1; setp.lt.u32 %p2, %r2, 7; @%p2 bra MEET;\n"
+                                  "add.u32 %r20, %r1, 1;\n"
+                                  "MEET: barrier.sync 0; xor.b32 %r21, %r7, 128; add.u32 %r21, %r21, %r10;\n"
+                                  "setp.ge.u32 %p3, %r3, 2; @%p3 mov.u32 %r21, %r12;\n"
+                                  "ld.shared.u32 %r22, [%r21]; st.global.u32 [%d5], %r22;"};
     for (uint32_t t = 0; t < 128; t++) expected[t] = t / 32 == 2 ? 0 : t < 64 ? (t ^ 32) : t;
     exec_expect(&c, expected);
 }
@@ -218,10 +279,11 @@ static void barriers_after_exits(void **state) {
 // dec gives registers back that inc then takes, whoever comes first.
 static void register_counts(void **state) {
     (void)state;
-    struct exec_case c = {.block = 384, .body = "setp.ge.u32 %p1, %r1, 128; @%p1 bra CONSUMERS;\n"
-                                                "setmaxnreg.dec.sync.aligned.u32 40; bra JOIN;\n"
-                                                "CONSUMERS: setmaxnreg.inc.sync.aligned.u32 232;\n"
-                                                "JOIN: st.global.u32 [%d5], %r1;"};
+    struct exec_case c = {.block = 384,
+                          .body = "setp.ge.u32 %p1, %r1, 128; @%p1 bra CONSUMERS;\n"
+                                  "setmaxnreg.dec.sync.aligned.u32 40; bra JOIN;\n"
+                                  "CONSUMERS: setmaxnreg.inc.sync.aligned.u32 232;\n"
+                                  "JOIN: st.global.u32 [%d5], %r1;"};
     for (uint32_t t = 0; t < 384; t++) expected[t] = t;
     exec_expect(&c, expected);
 }
@@ -230,7 +292,9 @@ static void register_counts(void **state) {
 
 static void atomics_of_a_grid(void **state) {
     (void)state;
-    struct exec_case c = {.grid = 1000, .block = 64, .out_words = 4,
+    struct exec_case c = {.grid = 1000,
+                          .block = 64,
+                          .out_words = 4,
                           .body = "atom.global.add.u32 %r20, [%d2], %r1; red.global.max.u32 [%d2+4], %r4;\n"
                                   "setp.eq.u32 %p1, %r1, 0; @%p1 red.global.add.u32 [%d2+8], 1;\n"
                                   "@%p1 atom.global.xor.b32 %r21, [%d2+12], %r5;"};
@@ -245,14 +309,17 @@ static void atomics_of_a_grid(void **state) {
 // The last block to finish adds up what the others wrote.
 static void last_block(void **state) {
     (void)state;
-    struct exec_case c = {.grid = 40, .block = 32, .out_words = 64,
-                          .body = "mul.wide.u32 %d6, %r5, 4; add.u64 %d6, %d6, %d2; setp.eq.u32 %p1, %r1, 0; @!%p1 bra DONE;\n"
-                                  "mul.lo.u32 %r20, %r5, %r5; st.global.u32 [%d6], %r20; membar.gl;\n"
-                                  "atom.global.inc.u32 %r21, [%d2+240], 1000; setp.ne.u32 %p2, %r21, 39; @%p2 bra DONE;\n"
-                                  "membar.gl; mov.u32 %r22, 0; mov.u32 %r23, 0; mov.u64 %d7, %d2;\n"
-                                  "SUM: ld.global.u32 %r24, [%d7]; add.u32 %r23, %r23, %r24; add.u64 %d7, %d7, 4;\n"
-                                  "add.u32 %r22, %r22, 1; setp.lt.u32 %p3, %r22, 40; @%p3 bra SUM; st.global.u32 [%d2+252], %r23;\n"
-                                  "DONE:"};
+    struct exec_case c = {
+        .grid = 40,
+        .block = 32,
+        .out_words = 64,
+        .body = "mul.wide.u32 %d6, %r5, 4; add.u64 %d6, %d6, %d2; setp.eq.u32 %p1, %r1, 0; @!%p1 bra DONE;\n"
+                "mul.lo.u32 %r20, %r5, %r5; st.global.u32 [%d6], %r20; membar.gl;\n"
+                "atom.global.inc.u32 %r21, [%d2+240], 1000; setp.ne.u32 %p2, %r21, 39; @%p2 bra DONE;\n"
+                "membar.gl; mov.u32 %r22, 0; mov.u32 %r23, 0; mov.u64 %d7, %d2;\n"
+                "SUM: ld.global.u32 %r24, [%d7]; add.u32 %r23, %r23, %r24; add.u64 %d7, %d7, 4;\n"
+                "add.u32 %r22, %r22, 1; setp.lt.u32 %p3, %r22, 40; @%p3 bra SUM; st.global.u32 [%d2+252], %r23;\n"
+                "DONE:"};
     uint32_t sum = 0;
     memset(expected, 0, 64 * 4);
     for (uint32_t k = 0; k < 40; k++) sum += expected[k] = k * k;
@@ -264,16 +331,19 @@ static void last_block(void **state) {
 // Each block of a cluster reads the words of its neighbour, and adds to a counter of block 0.
 static void distributed_shared_memory(void **state) {
     (void)state;
-    struct exec_case c = {.grid = 16, .block = 64, .cluster = 4,
-                          .body = "mov.u32 %r20, %cluster_ctarank; add.u32 %r21, %r20, 1; and.b32 %r21, %r21, 3;\n"
-                                  "st.shared.u32 [%r12], %r4; setp.eq.u32 %p1, %r1, 0; @%p1 st.shared.u32 [smem+8000], 0;\n"
-                                  "barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;\n"
-                                  "mapa.shared::cluster.u32 %r22, %r12, %r21; ld.shared::cluster.u32 %r23, [%r22];\n"
-                                  "mapa.shared::cluster.u32 %r24, %r10, 0; atom.shared::cluster.add.u32 %r25, [%r24+8000], 1;\n"
-                                  "barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;\n"
-                                  "ld.shared::cluster.u32 %r26, [%r24+8000]; mad.lo.u32 %r23, %r26, 10000, %r23;\n"
-                                  "st.global.u32 [%d5], %r23;\n"
-                                  "barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;"};
+    struct exec_case c = {
+        .grid = 16,
+        .block = 64,
+        .cluster = 4,
+        .body = "mov.u32 %r20, %cluster_ctarank; add.u32 %r21, %r20, 1; and.b32 %r21, %r21, 3;\n"
+                "st.shared.u32 [%r12], %r4; setp.eq.u32 %p1, %r1, 0; @%p1 st.shared.u32 [smem+8000], 0;\n"
+                "barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;\n"
+                "mapa.shared::cluster.u32 %r22, %r12, %r21; ld.shared::cluster.u32 %r23, [%r22];\n"
+                "mapa.shared::cluster.u32 %r24, %r10, 0; atom.shared::cluster.add.u32 %r25, [%r24+8000], 1;\n"
+                "barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;\n"
+                "ld.shared::cluster.u32 %r26, [%r24+8000]; mad.lo.u32 %r23, %r26, 10000, %r23;\n"
+                "st.global.u32 [%d5], %r23;\n"
+                "barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;"};
     for (uint32_t t = 0; t < 1024; t++) {
         uint32_t block = t / 64, neighbour = block / 4 * 4 + (block + 1) % 4;
         expected[t] = 256 * 10000 + neighbour * 64 + t % 64;
@@ -283,14 +353,18 @@ static void distributed_shared_memory(void **state) {
 
 static void special_registers(void **state) {
     (void)state;
-    struct exec_case c = {.grid = 6, .block = 40, .cluster = 2, .smem_bytes = 4096,
-                          .body = "mov.u32 %r20, %warpid; mov.u32 %r21, %nwarpid; mad.lo.u32 %r20, %r20, 10, %r21;\n"
-                                  "mov.u32 %r21, %clusterid.x; mad.lo.u32 %r20, %r20, 10, %r21; mov.u32 %r21, %nclusterid.x;\n"
-                                  "mad.lo.u32 %r20, %r20, 10, %r21; mov.u32 %r21, %cluster_nctarank; mad.lo.u32 %r20, %r20, 10, %r21;\n"
-                                  "mov.u32 %r21, %nsmid; mad.lo.u32 %r20, %r20, 10, %r21; mov.u32 %r21, %nctaid.x;\n"
-                                  "mad.lo.u32 %r20, %r20, 10, %r21; mov.u32 %r21, %dynamic_smem_size; shr.u32 %r21, %r21, 10;\n"
-                                  "mad.lo.u32 %r20, %r20, 10, %r21; mov.u32 %r22, %lanemask_lt; popc.b32 %r22, %r22;\n"
-                                  "setp.ne.u32 %p1, %r22, %r2; @%p1 mov.u32 %r20, 0; st.global.u32 [%d5], %r20;"};
+    struct exec_case c = {
+        .grid = 6,
+        .block = 40,
+        .cluster = 2,
+        .smem_bytes = 4096,
+        .body = "mov.u32 %r20, %warpid; mov.u32 %r21, %nwarpid; mad.lo.u32 %r20, %r20, 10, %r21;\n"
+                "mov.u32 %r21, %clusterid.x; mad.lo.u32 %r20, %r20, 10, %r21; mov.u32 %r21, %nclusterid.x;\n"
+                "mad.lo.u32 %r20, %r20, 10, %r21; mov.u32 %r21, %cluster_nctarank; mad.lo.u32 %r20, %r20, 10, %r21;\n"
+                "mov.u32 %r21, %nsmid; mad.lo.u32 %r20, %r20, 10, %r21; mov.u32 %r21, %nctaid.x;\n"
+                "mad.lo.u32 %r20, %r20, 10, %r21; mov.u32 %r21, %dynamic_smem_size; shr.u32 %r21, %r21, 10;\n"
+                "mad.lo.u32 %r20, %r20, 10, %r21; mov.u32 %r22, %lanemask_lt; popc.b32 %r22, %r22;\n"
+                "setp.ne.u32 %p1, %r22, %r2; @%p1 mov.u32 %r20, 0; st.global.u32 [%d5], %r20;"};
     for (uint32_t t = 0; t < 240; t++) {
         uint32_t digits[] = {t % 40 / 32, 2, t / 80, 3, 2, 7, 6, 4};
         expected[t] = 0;
@@ -304,7 +378,10 @@ static void special_registers(void **state) {
 static void instruction_limit(void **state) {
     (void)state;
     uint32_t out[32];
-    struct exec_case c = {.block = 32, .out_words = 32, .out = out, .instruction_limit = 100000,
+    struct exec_case c = {.block = 32,
+                          .out_words = 32,
+                          .out = out,
+                          .instruction_limit = 100000,
                           .body = "LOOP: add.u32 %r20, %r1, 1; bra LOOP;"};
     assert_int_equal(exec_seed(&c, 1, NULL), PTXVM_ERROR_LIMIT);
 }
@@ -312,7 +389,8 @@ static void instruction_limit(void **state) {
 static void same_seed_same_run(void **state) {
     (void)state;
     static uint32_t first[64], second[64];
-    struct exec_case c = {.block = 64, .out_words = 64,
+    struct exec_case c = {.block = 64,
+                          .out_words = 64,
                           .body = "atom.global.add.u32 %r20, [%d2], 1; shl.b32 %r21, %r20, 2; cvt.u64.u32 %d6, %r21;\n"
                                   "add.u64 %d6, %d6, %d2; setp.eq.u32 %p1, %r20, 0; @!%p1 st.global.u32 [%d6], %r1;"};
     unsigned different = 0;
@@ -330,8 +408,9 @@ static void same_seed_same_run(void **state) {
 
 static void launches_that_are_refused(void **state) {
     (void)state;
-    static const char text[] = ".version 8.7\n.target sm_90a\n.address_size 64\n.visible .entry k()\n.maxntid 128, 1, 1\n"
-                               ".reqnctapercluster 2, 1, 1\n{\nret;\n}\n";
+    static const char text[] =
+        ".version 8.7\n.target sm_90a\n.address_size 64\n.visible .entry k()\n.maxntid 128, 1, 1\n"
+        ".reqnctapercluster 2, 1, 1\n{\nret;\n}\n";
     static const struct {
         struct ptxvm_launch launch;
         ptxvm_status status;
@@ -389,6 +468,8 @@ int main(void) {
         cmocka_unit_test(early_exit),
         cmocka_unit_test(switch_by_table),
         cmocka_unit_test(deep_nesting),
+        cmocka_unit_test(calls_of_functions),
+        cmocka_unit_test(recursion),
         cmocka_unit_test(spin_lock_within_a_warp),
         cmocka_unit_test(producer_and_consumer_within_a_warp),
         cmocka_unit_test(warp_barrier_in_two_branches),

@@ -1,5 +1,5 @@
-// test_planted: kernels with one planted bug each, planted/*.ptx. A check must find that bug, of that kind, at that line,
-// under every seed; the twin without the bug must be clean under every seed.
+// test_planted: kernels with one planted bug each, planted/*.ptx. A check must find that bug, of that kind, at that
+// line, under every seed; the twin without the bug must be clean under every seed.
 //
 // A file is PTX with marks at the ends of lines:
 //   //@ bug       the line belongs to the buggy twin only        //@ clean     to the clean twin only
