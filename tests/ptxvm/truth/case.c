@@ -65,7 +65,7 @@ bool truth_case_mode(struct truth_case *c, const char *text) {
     static const struct {
         const char *name;
         enum truth_mode mode;
-    } modes[] = {{"exact", MODE_EXACT},  {"nan", MODE_NAN},      {"ulp ", MODE_ULP},
+    } modes[] = {{"exact", MODE_EXACT},   {"nan", MODE_NAN},       {"ulp ", MODE_ULP},
                  {"rel ", MODE_RELATIVE}, {"abs ", MODE_ABSOLUTE}, {"sum ", MODE_ACCUMULATE}};
     for (size_t m = 0; m < sizeof modes / sizeof modes[0]; m++) {
         size_t bytes = strlen(modes[m].name);
@@ -191,8 +191,10 @@ static char *kernel_text(const struct truth_case *c, const char *body) {
     char *result = NULL;
     FILE *text = open_memstream(&result, &bytes);
     if (text == NULL) return NULL;
-    add(text, ".version 8.7\n.target sm_90a\n.address_size 64\n\n.visible .entry probe(.param .u64 p_in, .param .u64 "
-              "p_out)\n.maxntid %u, 1, 1\n{\n", c->block);
+    add(text,
+        ".version 8.7\n.target sm_90a\n.address_size 64\n\n.visible .entry probe(.param .u64 p_in, .param .u64 "
+        "p_out)\n.maxntid %u, 1, 1\n{\n",
+        c->block);
     if (shared > 0) add(text, "\t.shared .align 1024 .b8 smem[%zu];\n", shared);
     add_registers(text, c);
     add_start(text, shared);

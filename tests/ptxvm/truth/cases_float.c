@@ -3,8 +3,10 @@
 #include "truth.h"
 
 #define COMPARE(op, type, kinds)                                                                                       \
-    {"setp." op "." type ": setp." op "." type " %p0|%p1, $a, $b; selp.b32 $d, 1, 0, %p0; selp.b32 $e, 1, 0, %p1;",    \
-     "b32,b32=" kinds, "exact"}
+    {                                                                                                                  \
+        "setp." op "." type ": setp." op "." type " %p0|%p1, $a, $b; selp.b32 $d, 1, 0, %p0; selp.b32 $e, 1, 0, %p1;", \
+            "b32,b32=" kinds, "exact"                                                                                  \
+    }
 #define COMPARE_ALL(type, kinds)                                                                                       \
     COMPARE("eq", type, kinds), COMPARE("ne", type, kinds), COMPARE("lt", type, kinds), COMPARE("le", type, kinds),    \
         COMPARE("gt", type, kinds), COMPARE("ge", type, kinds), COMPARE("equ", type, kinds),                           \
@@ -12,8 +14,9 @@
         COMPARE("gtu", type, kinds), COMPARE("geu", type, kinds), COMPARE("num", type, kinds),                         \
         COMPARE("nan", type, kinds)
 #define TESTP(property)                                                                                                \
-    {"testp." property ".f32: testp." property ".f32 %p0, $a; selp.b32 $d, 1, 0, %p0;", "b32=f32", "exact"},           \
-        {"testp." property ".f64: testp." property ".f64 %p0, $a; selp.b32 $d, 1, 0, %p0;", "b32=f64", "exact"}
+    {"testp." property ".f32: testp." property ".f32 %p0, $a; selp.b32 $d, 1, 0, %p0;", "b32=f32", "exact"}, {         \
+        "testp." property ".f64: testp." property ".f64 %p0, $a; selp.b32 $d, 1, 0, %p0;", "b32=f64", "exact"          \
+    }
 
 static const struct truth_row rows[] = {
     {"<add,sub,mul><,.rn,.rz,.rm,.rp><,.ftz><,.sat>.f32", "f32=f32,f32@6144", "exact"},
@@ -42,7 +45,8 @@ static const struct truth_row rows[] = {
     COMPARE_ALL("f64", "f64,f64"),
     {"set.<eq,lt,gtu,nan>.<u32,f32>.f32", "b32=f32,f32", "exact"},
     {"setp.lt.and.ftz.f32: setp.lt.f32 %p2, $c, 0f3f800000; setp.lt.and.ftz.f32 %p0|%p1, $a, $b, %p2; selp.b32 $d, 1, "
-     "0, %p0; selp.b32 $e, 1, 0, %p1;", "b32,b32=f32,f32,f32", "exact"},
+     "0, %p0; selp.b32 $e, 1, 0, %p1;",
+     "b32,b32=f32,f32,f32", "exact"},
     {"ex2.approx<,.ftz>.f32", "f32=f32@16384", "ulp 2"},
     {"ex2.approx.f32 angle: ex2.approx.f32 $d, $a;", "f32=angle@16384", "ulp 2"},
     {"lg2.approx<,.ftz>.f32", "f32=f32@16384", "abs 2.4e-7"},

@@ -2,7 +2,7 @@
 #include "truth.h"
 
 #define COMPARE(op, type, kinds)                                                                                       \
-    {"setp." op "." type ": setp." op "." type " %p0, $a, $b; selp.b32 $d, 1, 0, %p0;", "b32=" kinds, "exact"}
+    { "setp." op "." type ": setp." op "." type " %p0, $a, $b; selp.b32 $d, 1, 0, %p0;", "b32=" kinds, "exact" }
 #define COMPARE_ALL(type, kinds)                                                                                       \
     COMPARE("eq", type, kinds), COMPARE("ne", type, kinds), COMPARE("lt", type, kinds), COMPARE("le", type, kinds),    \
         COMPARE("gt", type, kinds), COMPARE("ge", type, kinds), COMPARE("equ", type, kinds),                           \
@@ -10,8 +10,10 @@
         COMPARE("gtu", type, kinds), COMPARE("geu", type, kinds), COMPARE("num", type, kinds),                         \
         COMPARE("nan", type, kinds)
 #define COMPARE_PAIR(op, type, kinds)                                                                                  \
-    {"setp." op "." type ": setp." op "." type " %p0|%p1, $a, $b; selp.b32 $d, 1, 0, %p0; selp.b32 $e, 1, 0, %p1;",    \
-     "b32,b32=" kinds, "exact"}
+    {                                                                                                                  \
+        "setp." op "." type ": setp." op "." type " %p0|%p1, $a, $b; selp.b32 $d, 1, 0, %p0; selp.b32 $e, 1, 0, %p1;", \
+            "b32,b32=" kinds, "exact"                                                                                  \
+    }
 
 static const struct truth_row rows[] = {
     {"<add,sub,mul><,.rn><,.ftz><,.sat>.f16", "f16=f16,f16", "exact"},

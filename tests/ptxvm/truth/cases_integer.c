@@ -2,8 +2,10 @@
 #include "truth.h"
 
 #define COMPARE(op, type, kinds)                                                                                       \
-    {"setp." op "." type ": setp." op "." type " %p0|%p1, $a, $b; selp.b32 $d, 1, 0, %p0; selp.b32 $e, 1, 0, %p1;",    \
-     "b32,b32=" kinds, "exact"}
+    {                                                                                                                  \
+        "setp." op "." type ": setp." op "." type " %p0|%p1, $a, $b; selp.b32 $d, 1, 0, %p0; selp.b32 $e, 1, 0, %p1;", \
+            "b32,b32=" kinds, "exact"                                                                                  \
+    }
 #define COMPARE_SIGNED(type, kinds)                                                                                    \
     COMPARE("eq", type, kinds), COMPARE("ne", type, kinds), COMPARE("lt", type, kinds), COMPARE("le", type, kinds),    \
         COMPARE("gt", type, kinds), COMPARE("ge", type, kinds)
@@ -14,14 +16,22 @@
     {"setp.lt." op ".s32: setp.ne.s32 %p2, $c, 0; setp.lt." op                                                         \
      ".s32 %p0|%p1, $a, $b, %p2; selp.b32 $d, 1, 0, %p0; selp.b32 $e, 1, 0, %p1;",                                     \
      "b32,b32=b32,b32,few32", "exact"},                                                                                \
-        {"setp.lt." op ".s32!: setp.ne.s32 %p2, $c, 0; setp.lt." op ".s32 %p0, $a, $b, !%p2; selp.b32 $d, 1, 0, %p0;", \
-         "b32=b32,b32,few32", "exact"}
+    {                                                                                                                  \
+        "setp.lt." op ".s32!: setp.ne.s32 %p2, $c, 0; setp.lt." op ".s32 %p0, $a, $b, !%p2; selp.b32 $d, 1, 0, %p0;",  \
+            "b32=b32,b32,few32", "exact"                                                                               \
+    }
 #define PREDICATES(op)                                                                                                 \
-    {op ".pred: setp.lt.s32 %p0, $a, 0; setp.lt.s32 %p1, $b, 0; " op ".pred %p2, %p0, %p1; selp.b32 $d, 1, 0, %p2;",   \
-     "b32=b32,b32", "exact"}
+    {                                                                                                                  \
+        op ".pred: setp.lt.s32 %p0, $a, 0; setp.lt.s32 %p1, $b, 0; " op                                                \
+           ".pred %p2, %p0, %p1; selp.b32 $d, 1, 0, %p2;",                                                             \
+            "b32=b32,b32", "exact"                                                                                     \
+    }
 #define CARRY(op, type, first, next, kinds, out)                                                                       \
-    {op ".cc." type ": " first ".cc." type " $d, $a, $b; " next ".cc." type " $e, $b, $c; " next "." type              \
-        " $f, $c, $a;", out "," out "," out "=" kinds, "exact"}
+    {                                                                                                                  \
+        op ".cc." type ": " first ".cc." type " $d, $a, $b; " next ".cc." type " $e, $b, $c; " next "." type           \
+           " $f, $c, $a;",                                                                                             \
+            out "," out "," out "=" kinds, "exact"                                                                     \
+    }
 
 static const struct truth_row rows[] = {
     {"<add,sub>.<u16,s16>", "b16=b16,b16", "exact"},
@@ -73,7 +83,8 @@ static const struct truth_row rows[] = {
     {"<not,cnot>.b32", "b32=b32", "exact"},
     {"<not,cnot>.b64", "b64=b64", "exact"},
     {"lop3.b32.<0,1,23,42,88,105,128,150,202,216,226,232,234,254,255>: lop3.b32 $d, $a, $b, $c, "
-     "<0,1,23,42,88,105,128,150,202,216,226,232,234,254,255>;", "b32=raw,b32,raw@256", "exact"},
+     "<0,1,23,42,88,105,128,150,202,216,226,232,234,254,255>;",
+     "b32=raw,b32,raw@256", "exact"},
     {"lop3.or.b32: setp.lt.s32 %p0, $a, 0; lop3.or.b32 $d|%p1, $a, $b, $c, 0x80, %p0; selp.b32 $e, 1, 0, %p1;",
      "b32,b32=b32,b32,b32", "exact"},
     {"lop3.and.b32: setp.lt.s32 %p0, $a, 0; lop3.and.b32 $d|%p1, $a, $b, $c, 0x80, %p0; selp.b32 $e, 1, 0, %p1;",
@@ -129,8 +140,7 @@ static const struct truth_row rows[] = {
      "exact"},
     {"mov.b64.pack: mov.b64 $d, {$a, $b}; mov.b64 {$e, $f}, $c;", "b64,b32,b32=b32,b32,b64", "exact"},
     {"mov.b32.pack: mov.b32 $d, {$a, $b}; mov.b32 {$e, $f}, $c;", "b32,b16,b16=b16,b16,b32", "exact"},
-    {"mov.b64.v4: mov.b64 $d, {$a0, $a1, $a2, $a3}; mov.b64 {$e0, $e1, $e2, $e3}, $b;", "b64,b16*4=b16*4,b64",
-     "exact"},
+    {"mov.b64.v4: mov.b64 $d, {$a0, $a1, $a2, $a3}; mov.b64 {$e0, $e1, $e2, $e3}, $b;", "b64,b16*4=b16*4,b64", "exact"},
     {NULL, NULL, NULL}};
 
 bool truth_cases_integer(truth_visit *visit, void *user) {

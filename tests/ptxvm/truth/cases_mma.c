@@ -2,7 +2,8 @@
 // fragment layout. SPDX-License-Identifier: Apache-2.0
 #include "truth.h"
 
-#define MMA(shape, types, counts, mode) {"mma.sync.aligned." shape ".row.col." types, counts, mode}
+#define MMA(shape, types, counts, mode)                                                                                \
+    { "mma.sync.aligned." shape ".row.col." types, counts, mode }
 
 static const struct truth_row rows[] = {
     MMA("m16n8k8", "f32.f16.f16.f32", "cf32*4=mf16*2,mf16*1,cf32*4@4096", "sum 1e-6"),

@@ -12,25 +12,25 @@ struct input_type {
     bool is_integer, has_f16;
 };
 static const struct input_type types[] = {
-    {"f16", "16", "mf16", "f16.f16", 2, false, true},      {"bf16", "16", "mbf16", "bf16.bf16", 2, false, false},
-    {"tf32", "8", "mtf32", "tf32.tf32", 4, false, false},  {"e4m3", "32", "me4m3", "e4m3.e4m3", 1, false, true},
-    {"e5m2", "32", "me5m2", "e5m2.e5m2", 1, false, true},  {"mixed", "32", "me4m3", "e4m3.e5m2", 1, false, true},
-    {"s8", "32", "raw", "s8.s8", 1, true, false},          {"u8", "32", "raw", "u8.u8", 1, true, false},
+    {"f16", "16", "mf16", "f16.f16", 2, false, true},     {"bf16", "16", "mbf16", "bf16.bf16", 2, false, false},
+    {"tf32", "8", "mtf32", "tf32.tf32", 4, false, false}, {"e4m3", "32", "me4m3", "e4m3.e4m3", 1, false, true},
+    {"e5m2", "32", "me5m2", "e5m2.e5m2", 1, false, true}, {"mixed", "32", "me4m3", "e4m3.e5m2", 1, false, true},
+    {"s8", "32", "raw", "s8.s8", 1, true, false},         {"u8", "32", "raw", "u8.u8", 1, true, false},
     {"s8u8", "32", "raw", "s8.u8", 1, true, false}};
 
 struct layout {
     const char *name;
-    unsigned swizzle;           /* field of the descriptor: 0 none, 3 32 bytes, 2 64 bytes, 1 128 bytes */
-    unsigned leading, stride;   /* bytes; of A and B */
-    unsigned advance;           /* bytes from the tile's start to the first k */
-    bool transposed;            /* along m or n in memory; for two-byte elements */
+    unsigned swizzle;         /* field of the descriptor: 0 none, 3 32 bytes, 2 64 bytes, 1 128 bytes */
+    unsigned leading, stride; /* bytes; of A and B */
+    unsigned advance;         /* bytes from the tile's start to the first k */
+    bool transposed;          /* along m or n in memory; for two-byte elements */
 };
 static const struct layout layouts[] = {
-    {"none", 0, 128, 256, 0, false},      {"none2", 0, 4096, 128, 0, false},   {"sw32", 3, 16, 256, 0, false},
-    {"sw64", 2, 16, 512, 0, false},       {"sw64+32", 2, 16, 512, 32, false},  {"sw128", 1, 16, 1024, 0, false},
+    {"none", 0, 128, 256, 0, false},      {"none2", 0, 4096, 128, 0, false},    {"sw32", 3, 16, 256, 0, false},
+    {"sw64", 2, 16, 512, 0, false},       {"sw64+32", 2, 16, 512, 32, false},   {"sw128", 1, 16, 1024, 0, false},
     {"sw128+32", 1, 16, 1024, 32, false}, {"sw128+96", 1, 16, 1024, 96, false}, {"none t", 0, 128, 4096, 0, true},
-    {"none t2", 0, 4096, 128, 0, true},   {"sw32 t", 3, 256, 4096, 0, true},   {"sw32 t2", 3, 4096, 256, 0, true},
-    {"sw64 t", 2, 512, 4096, 0, true},    {"sw64 t2", 2, 4096, 512, 0, true},  {"sw128 t", 1, 1024, 4096, 0, true},
+    {"none t2", 0, 4096, 128, 0, true},   {"sw32 t", 3, 256, 4096, 0, true},    {"sw32 t2", 3, 4096, 256, 0, true},
+    {"sw64 t", 2, 512, 4096, 0, true},    {"sw64 t2", 2, 4096, 512, 0, true},   {"sw128 t", 1, 1024, 4096, 0, true},
     {"sw128 t2", 1, 4096, 1024, 0, true}};
 
 enum { TILE_WORDS = 96, TILE_A_BYTES = 16384 }; /* per thread; B starts behind A: 49152 bytes in all */
@@ -87,7 +87,10 @@ static bool visit_variant(const struct variant *v, truth_visit *visit, void *use
     unsigned count = registers_d(v);
     snprintf(kinds, sizeof kinds, "%s*%u=%s%s%s*%u,tile:%s*%d@1024/128", d, count, v->a == NULL ? v->type->kind : "",
              v->a == NULL ? "*4," : "", d, count, v->type->kind, TILE_WORDS);
-    const char *mode = v->type->is_integer ? "exact" : v->f16 ? "sum 1e-3" : v->type->element_bytes == 1 ? "sum 5e-4" : "sum 1e-6";
+    const char *mode = v->type->is_integer           ? "exact"
+                       : v->f16                      ? "sum 1e-3"
+                       : v->type->element_bytes == 1 ? "sum 5e-4"
+                                                     : "sum 1e-6";
     struct truth_case *c = text != NULL ? truth_case_make("wgmma", text, kinds, mode, NULL, NULL) : NULL;
     free(text);
     return c != NULL && visit(user, c);

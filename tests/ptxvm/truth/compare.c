@@ -1,4 +1,5 @@
-// compare: a machine's output beside a GPU's, element by element, in the case's mode. SPDX-License-Identifier: Apache-2.0
+// compare: a machine's output beside a GPU's, element by element, in the case's mode. SPDX-License-Identifier:
+// Apache-2.0
 #include "truth.h"
 
 #include <float.h>
@@ -22,9 +23,7 @@ static int64_t ordered(uint64_t bits, unsigned bytes) {
 }
 
 static double half_unit(enum truth_value value, double of) {
-    static const struct {
-        int digits, lowest;
-    } formats[] = {{0, 0}, {11, -14}, {8, -126}, {24, -126}, {53, -1022}};
+    static const struct { int digits, lowest; } formats[] = {{0, 0}, {11, -14}, {8, -126}, {24, -126}, {53, -1022}};
     int exponent;
     frexp(of, &exponent);
     exponent = exponent - 1 < formats[value].lowest ? formats[value].lowest : exponent - 1;
@@ -34,21 +33,18 @@ static double half_unit(enum truth_value value, double of) {
 // How far apart, in the mode's unit; infinite where nothing relates the two.
 static double distance(const struct truth_case *c, enum truth_value value, unsigned bytes, uint64_t machine,
                        uint64_t gpu, double scale) {
-    double a = truth_decode(value, machine), b = truth_decode(value, gpu), gap;
-    if (isnan(a) && isnan(b)) return 0;
-    if (isnan(a) || isnan(b) || isinf(a) != isinf(b)) return c->mode == MODE_ULP ? (isnan(a) || isnan(b) ? (double)INFINITY : fabs((double)(ordered(machine, bytes) - ordered(gpu, bytes)))) : (double)INFINITY;
-    if (isinf(a)) return a == b ? 0 : (double)INFINITY;
-    gap = fabs(a - b);
+    double a = truth_decode(value, machine), b = truth_decode(value, gpu), gap = fabs(a - b);
+    if (isnan(a) || isnan(b)) return isnan(a) && isnan(b) ? 0 : (double)INFINITY;
     switch (c->mode) {
-    case MODE_ULP:
+    case MODE_ULP: /* the largest number's neighbour is infinity */
         return fabs((double)(ordered(machine, bytes) - ordered(gpu, bytes)));
     case MODE_RELATIVE:
-        gap -= half_unit(value, a);
-        return gap <= 0 ? 0 : gap / fmax(fabs(a), DBL_MIN);
     case MODE_ABSOLUTE:
-        gap -= half_unit(value, a);
-        return gap <= 0 ? 0 : fabs(a) > 1 ? gap / fabs(a) : gap;
+        if (isinf(a) || isinf(b)) return a == b ? 0 : (double)INFINITY;
+        gap = fmax(gap - half_unit(value, a), 0);
+        return c->mode == MODE_RELATIVE ? gap / fmax(fabs(a), DBL_MIN) : gap / fmax(fabs(a), 1);
     case MODE_ACCUMULATE:
+        if (isinf(a) || isinf(b)) return a == b ? 0 : (double)INFINITY;
         return scale > 0 ? gap / scale : (double)INFINITY;
     default:
         return (double)INFINITY;

@@ -81,12 +81,11 @@ struct truth_gpu *truth_gpu_open(char *message, size_t bytes) {
     if (gpu == NULL) return NULL;
     gpu->library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (gpu->library == NULL) snprintf(message, bytes, "%s", dlerror());
-    bool open = gpu->library != NULL && resolve(gpu, message, bytes) &&
-                check(gpu, gpu->init(0), "cuInit", message, bytes) &&
-                check(gpu, gpu->device_get(&gpu->device, 0), "cuDeviceGet", message, bytes) &&
-                check(gpu, gpu->device_name(gpu->name, sizeof gpu->name, gpu->device), "cuDeviceGetName", message,
-                      bytes) &&
-                attach(gpu, message, bytes);
+    bool open =
+        gpu->library != NULL && resolve(gpu, message, bytes) && check(gpu, gpu->init(0), "cuInit", message, bytes) &&
+        check(gpu, gpu->device_get(&gpu->device, 0), "cuDeviceGet", message, bytes) &&
+        check(gpu, gpu->device_name(gpu->name, sizeof gpu->name, gpu->device), "cuDeviceGetName", message, bytes) &&
+        attach(gpu, message, bytes);
     if (open) return gpu;
     truth_gpu_close(gpu);
     return NULL;

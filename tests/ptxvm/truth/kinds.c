@@ -42,7 +42,9 @@ bool truth_encode(const struct truth_format *format, double value, uint32_t *bit
         fraction -= 1;
     }
     double mantissa = ldexp(fraction, format->mantissa_bits);
-    if (field >= 1 << format->exponent_bits || mantissa != floor(mantissa)) return false;
+    int top = (1 << format->exponent_bits) - 1; /* infinities, NaN; of e4m3 only the last mantissa */
+    bool is_number = format == &truth_e4m3 ? field < top || (field == top && mantissa < 7) : field < top;
+    if (!is_number || mantissa != floor(mantissa)) return false;
     *bits |= (uint32_t)field << format->mantissa_bits | (uint32_t)mantissa;
     return true;
 }
@@ -108,8 +110,8 @@ static const uint64_t edges64[] = {0,
                                    0xaaaaaaaaaaaaaaaa,
                                    0xffffffff00000000,
                                    0x20000000000001};
-static const uint64_t edges_shift[] = {0, 1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 255, 256, 0x80000000,
-                                       0xffffffff};
+static const uint64_t edges_shift[] = {0,  1,  2,  7,  8,  15,  16,  17,         31,
+                                       32, 33, 63, 64, 65, 255, 256, 0x80000000, 0xffffffff};
 // Zeros, subnormals, smallest and largest normals, powers of two and their neighbours, halves, limits of the integer
 // and of the narrower float types, infinities, quiet and signalling NaN.
 static const uint64_t edges_f32[] = {
@@ -125,10 +127,10 @@ static const uint64_t edges_f16[] = {0x0000, 0x8000, 0x0001, 0x8001, 0x03ff, 0x8
                                      0x0401, 0x3c00, 0xbc00, 0x3c01, 0x3bff, 0x4000, 0x3800, 0xb800, 0x3e00,
                                      0x4100, 0xc100, 0x6400, 0x6401, 0x63ff, 0x7bff, 0xfbff, 0x7c00, 0xfc00,
                                      0x7e00, 0xfe01, 0x7d00, 0x7fff, 0x5bf8, 0x5f00, 0x5f40};
-static const uint64_t edges_bf16[] = {0x0000, 0x8000, 0x0001, 0x8001, 0x007f, 0x807f, 0x0040, 0x0080, 0x8080,
-                                      0x0081, 0x3f80, 0xbf80, 0x3f81, 0x3f7f, 0x4000, 0x3f00, 0xbf00, 0x3fc0,
-                                      0x4020, 0xc020, 0x4300, 0x4380, 0x7f7f, 0xff7f, 0x7f80, 0xff80, 0x7fc0,
-                                      0xffc1, 0x7fa0, 0x7fff, 0x477f, 0x4780};
+static const uint64_t edges_bf16[] = {0x0000, 0x8000, 0x0001, 0x8001, 0x007f, 0x807f, 0x0040, 0x0080,
+                                      0x8080, 0x0081, 0x3f80, 0xbf80, 0x3f81, 0x3f7f, 0x4000, 0x3f00,
+                                      0xbf00, 0x3fc0, 0x4020, 0xc020, 0x4300, 0x4380, 0x7f7f, 0xff7f,
+                                      0x7f80, 0xff80, 0x7fc0, 0xffc1, 0x7fa0, 0x7fff, 0x477f, 0x4780};
 static const uint64_t edges_f64[] = {
     0x0000000000000000, 0x8000000000000000, 0x0000000000000001, 0x8000000000000001, 0x000fffffffffffff,
     0x0010000000000000, 0x8010000000000000, 0x3ff0000000000000, 0xbff0000000000000, 0x3ff0000000000001,
@@ -143,7 +145,8 @@ struct edges {
     const uint64_t *values;
     unsigned count;
 };
-#define EDGES(array) {array, (unsigned)(sizeof(array) / sizeof(array)[0])}
+#define EDGES(array)                                                                                                   \
+    { array, (unsigned)(sizeof(array) / sizeof(array)[0]) }
 
 // The first lanes cross the edges of the first two operands, the rest mix edges, bits and middling values.
 static uint64_t edge_or(const struct edges *edges, uint64_t random, unsigned operand, unsigned lane, uint64_t other) {
@@ -344,31 +347,49 @@ MATRIX_MAKER(make_addend_f16, truth_f16, true)
 MAKER(make_addend_s32) { /* near the limits in one group of four, so that sums overflow */
     uint64_t random = random_of(seed, operand, lane);
     UNUSED(kind);
-    return group % 4 == 3 ? (random & 0x80000000u ? 0x80000000u + (random >> 33 & 0xffff) : 0x7fffffffu - (random >> 33 & 0xffff))
-                          : bits_of(random, 4);
+    return group % 4 == 3
+               ? (random & 0x80000000u ? 0x80000000u + (random >> 33 & 0xffff) : 0x7fffffffu - (random >> 33 & 0xffff))
+               : bits_of(random, 4);
 }
 
 /* -- The table ----------------------------------------------------------------------------------------------------- */
 
-static const struct truth_kind kinds[] = {
-    {"b8", 4, VALUE_INTEGER, make_byte},         {"b16", 2, VALUE_INTEGER, make_integer},
-    {"b32", 4, VALUE_INTEGER, make_integer},     {"b64", 8, VALUE_INTEGER, make_integer},
-    {"n16", 2, VALUE_INTEGER, make_nonzero},     {"n32", 4, VALUE_INTEGER, make_nonzero},
-    {"n64", 8, VALUE_INTEGER, make_nonzero},     {"shift", 4, VALUE_INTEGER, make_shift},
-    {"raw", 4, VALUE_INTEGER, make_raw},         {"raw64", 8, VALUE_INTEGER, make_raw},
-    {"lane", 4, VALUE_INTEGER, make_lane},       {"few32", 4, VALUE_INTEGER, make_few},
-    {"few64", 8, VALUE_INTEGER, make_few},       {"all16", 2, VALUE_INTEGER, make_all},
-    {"all32", 4, VALUE_INTEGER, make_all},       {"f16", 2, VALUE_F16, make_f16},
-    {"bf16", 2, VALUE_BF16, make_bf16},          {"f16x2", 4, VALUE_F16, make_f16},
-    {"bf16x2", 4, VALUE_BF16, make_bf16},        {"f32", 4, VALUE_F32, make_f32},
-    {"f64", 8, VALUE_F64, make_f64},             {"angle", 4, VALUE_F32, make_angle},
-    {"wf16", 2, VALUE_F16, make_whole},          {"wbf16", 2, VALUE_BF16, make_whole},
-    {"wf16x2", 4, VALUE_F16, make_whole},        {"wbf16x2", 4, VALUE_BF16, make_whole},
-    {"wf32", 4, VALUE_F32, make_whole},          {"wf64", 8, VALUE_F64, make_whole},
-    {"mf16", 4, VALUE_F16, make_matrix_f16},     {"mbf16", 4, VALUE_BF16, make_matrix_bf16},
-    {"mtf32", 4, VALUE_F32, make_matrix_tf32},   {"me4m3", 4, VALUE_INTEGER, make_matrix_e4m3},
-    {"me5m2", 4, VALUE_INTEGER, make_matrix_e5m2}, {"cf32", 4, VALUE_F32, make_addend_f32},
-    {"cf16", 4, VALUE_F16, make_addend_f16},     {"cs32", 4, VALUE_INTEGER, make_addend_s32}};
+static const struct truth_kind kinds[] = {{"b8", 4, VALUE_INTEGER, make_byte},
+                                          {"b16", 2, VALUE_INTEGER, make_integer},
+                                          {"b32", 4, VALUE_INTEGER, make_integer},
+                                          {"b64", 8, VALUE_INTEGER, make_integer},
+                                          {"n16", 2, VALUE_INTEGER, make_nonzero},
+                                          {"n32", 4, VALUE_INTEGER, make_nonzero},
+                                          {"n64", 8, VALUE_INTEGER, make_nonzero},
+                                          {"shift", 4, VALUE_INTEGER, make_shift},
+                                          {"raw", 4, VALUE_INTEGER, make_raw},
+                                          {"raw64", 8, VALUE_INTEGER, make_raw},
+                                          {"lane", 4, VALUE_INTEGER, make_lane},
+                                          {"few32", 4, VALUE_INTEGER, make_few},
+                                          {"few64", 8, VALUE_INTEGER, make_few},
+                                          {"all16", 2, VALUE_INTEGER, make_all},
+                                          {"all32", 4, VALUE_INTEGER, make_all},
+                                          {"f16", 2, VALUE_F16, make_f16},
+                                          {"bf16", 2, VALUE_BF16, make_bf16},
+                                          {"f16x2", 4, VALUE_F16, make_f16},
+                                          {"bf16x2", 4, VALUE_BF16, make_bf16},
+                                          {"f32", 4, VALUE_F32, make_f32},
+                                          {"f64", 8, VALUE_F64, make_f64},
+                                          {"angle", 4, VALUE_F32, make_angle},
+                                          {"wf16", 2, VALUE_F16, make_whole},
+                                          {"wbf16", 2, VALUE_BF16, make_whole},
+                                          {"wf16x2", 4, VALUE_F16, make_whole},
+                                          {"wbf16x2", 4, VALUE_BF16, make_whole},
+                                          {"wf32", 4, VALUE_F32, make_whole},
+                                          {"wf64", 8, VALUE_F64, make_whole},
+                                          {"mf16", 4, VALUE_F16, make_matrix_f16},
+                                          {"mbf16", 4, VALUE_BF16, make_matrix_bf16},
+                                          {"mtf32", 4, VALUE_F32, make_matrix_tf32},
+                                          {"me4m3", 4, VALUE_INTEGER, make_matrix_e4m3},
+                                          {"me5m2", 4, VALUE_INTEGER, make_matrix_e5m2},
+                                          {"cf32", 4, VALUE_F32, make_addend_f32},
+                                          {"cf16", 4, VALUE_F16, make_addend_f16},
+                                          {"cs32", 4, VALUE_INTEGER, make_addend_s32}};
 
 const struct truth_kind *truth_kind_find(const char *name, size_t bytes) {
     for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)

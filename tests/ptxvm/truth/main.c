@@ -39,13 +39,15 @@ static bool parse_argument(struct truth *truth, int argc, char **argv, int *at) 
     const struct {
         const char *name;
         const char **value;
-    } texts[] = {{"--only", &truth->only},       {"--write", &truth->write},   {"--cuda", &truth->cuda},
-                 {"--ptx", &truth->ptx},         {"--dump", &truth->dump},     {"--record", &truth->record},
-                 {"--against", &truth->against}, {"--json", &truth->json},     {"--structure", &truth->structure}};
+    } texts[] = {{"--only", &truth->only},       {"--write", &truth->write}, {"--cuda", &truth->cuda},
+                 {"--ptx", &truth->ptx},         {"--dump", &truth->dump},   {"--record", &truth->record},
+                 {"--against", &truth->against}, {"--json", &truth->json},   {"--structure", &truth->structure}};
     const struct {
         const char *name;
         bool *value;
-    } flags[] = {{"--gpu", &truth->use_gpu}, {"--no-machine", &truth->no_machine}, {"--all", &truth->print_all},
+    } flags[] = {{"--gpu", &truth->use_gpu},
+                 {"--no-machine", &truth->no_machine},
+                 {"--all", &truth->print_all},
                  {"--list", &truth->list}};
     for (size_t f = 0; f < sizeof flags / sizeof flags[0]; f++)
         if (strcmp(argv[*at], flags[f].name) == 0) return *flags[f].value = true;
@@ -123,8 +125,8 @@ static void print_case(struct truth *truth, const struct truth_case *c, const st
     print_json(truth, c, result, verdict, detail);
     if (good && !truth->print_all && (c->mode <= MODE_NAN || result->equal == result->elements)) return;
     printf("%-11s %-52s %-18s %8zu %8.3f%% worst %-9.3g %s\n", verdict, c->name, mode_text(c, mode, sizeof mode),
-           result->elements,
-           result->elements > 0 ? 100.0 * (double)result->equal / (double)result->elements : 0, result->worst, detail);
+           result->elements, result->elements > 0 ? 100.0 * (double)result->equal / (double)result->elements : 0,
+           result->worst, detail);
     fflush(stdout);
 }
 
@@ -264,8 +266,8 @@ static bool run_groups(struct truth *truth, struct truth_programs *programs) {
     static const struct {
         const char *name;
         bool (*cases)(truth_visit *visit, void *user);
-    } groups[] = {{"integer", truth_cases_integer}, {"float", truth_cases_float}, {"half", truth_cases_half},
-                  {"convert", truth_cases_convert}, {"warp", truth_cases_warp},   {"mma", truth_cases_mma},
+    } groups[] = {{"integer", truth_cases_integer}, {"float", truth_cases_float},        {"half", truth_cases_half},
+                  {"convert", truth_cases_convert}, {"warp", truth_cases_warp},          {"mma", truth_cases_mma},
                   {"wgmma", truth_cases_wgmma},     {"structure", truth_cases_structure}};
     for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++)
         if (wanted(truth, groups[g].name) && !groups[g].cases(visit, truth)) return false;

@@ -125,12 +125,13 @@ static bool record_line(struct truth_store *store, const char *line) {
     unsigned long long key, hash;
     int skipped = 0;
     if (line[0] != '"' || end == NULL) return true; /* the frame */
-    if (sscanf(end + 5, "\"%16llx\", \"%16llx\", \"%n", &key, &hash, &skipped) != 2 || skipped == 0) return false;
-    const char *hex = end + 5 + skipped;
+    if (sscanf(end + 4, "\"%16llx\", \"%16llx\", \"%n", &key, &hash, &skipped) != 2 || skipped == 0) return false;
+    const char *hex = end + 4 + skipped;
     size_t digits = strspn(hex, "0123456789abcdef");
     struct truth_entry *entry = store_add(store);
     if (entry == NULL) return false;
-    *entry = (struct truth_entry){strndup(line + 1, (size_t)(end - line - 1)), key, hash, digits / 2, calloc(1, digits / 2 + 1)};
+    *entry = (struct truth_entry){strndup(line + 1, (size_t)(end - line - 1)), key, hash, digits / 2,
+                                  calloc(1, digits / 2 + 1)};
     if (entry->name == NULL || entry->data == NULL) return false;
     for (size_t b = 0; b < entry->bytes; b++) {
         unsigned byte = 0;

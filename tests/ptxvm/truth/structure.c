@@ -72,8 +72,10 @@ static void term(struct test *test, unsigned k, double factor, int exponent) {
 static void make_sweep(const struct core *core, enum sweep sweep, int j, struct test *test) {
     int large = core->large, small = large - j;
     unsigned far = sweep == KEEP_FAR ? core->k - 1 : 2;
-    double s = sweep == KEEP || sweep == KEEP_WIDE || sweep == KEEP_FAR || sweep == ROUND ? 1 : sweep == ROUND_MINUS ? -1
-             : sweep == KEEP_MINUS || sweep == ADDEND_MINUS || sweep == ROUND_NEGATIVE ? -1.5 : 1.5;
+    double s = sweep == KEEP || sweep == KEEP_WIDE || sweep == KEEP_FAR || sweep == ROUND ? 1
+               : sweep == ROUND_MINUS                                                     ? -1
+               : sweep == KEEP_MINUS || sweep == ADDEND_MINUS || sweep == ROUND_NEGATIVE  ? -1.5
+                                                                                          : 1.5;
     if (sweep == CARRY) large--;
     switch (sweep) {
     case KEEP:
@@ -242,8 +244,8 @@ static double answer(const struct truth_case *c, const struct core *core, const 
     return truth_decode(core->to_f16 ? VALUE_F16 : VALUE_F32, bits) + 0 * (double)c->lanes;
 }
 
-static double sweep_answer(const struct truth_case *c, const struct core *core, const uint8_t *output,
-                           enum sweep sweep, int j) {
+static double sweep_answer(const struct truth_case *c, const struct core *core, const uint8_t *output, enum sweep sweep,
+                           int j) {
     return answer(c, core, output, pair_count(core) + (unsigned)sweep * PLACES + (unsigned)j);
 }
 

@@ -24,7 +24,7 @@ struct truth_kind {
 const struct truth_kind *truth_kind_find(const char *name, size_t bytes); /* NULL: none */
 unsigned truth_value_bytes(enum truth_value value, unsigned register_bytes);
 double truth_decode(enum truth_value value, uint64_t bits);
-uint64_t truth_mix(uint64_t seed); /* splitmix64 */
+uint64_t truth_mix(uint64_t seed);                                   /* splitmix64 */
 uint64_t truth_hash(uint64_t hash, const void *bytes, size_t count); /* FNV-1a; start with TRUTH_HASH */
 #define TRUTH_HASH UINT64_C(0xcbf29ce484222325)
 
@@ -78,7 +78,8 @@ struct truth_case {
 
 // One line of a table. `text` is an opcode ("add.f32") or "name: body" in which $a .. $h are inputs and $d $e $f
 // outputs, $a0 a register of several, &a an operand's address; <x,y> stands for each of x and y. `types` is
-// "outputs=inputs[@lanes[/block]]" of kinds, each with *count; an input "tile:kind" goes to shared memory. `mode` is "exact", "nan", "ulp 2", "rel x", ...
+// "outputs=inputs[@lanes[/block]]" of kinds, each with *count; an input "tile:kind" goes to shared memory. `mode` is
+// "exact", "nan", "ulp 2", "rel x", ...
 struct truth_row {
     const char *text, *types, *mode;
 };
@@ -105,7 +106,7 @@ bool truth_cases_structure(truth_visit *visit, void *user);
 // The CUDA programs of a folder; ptx_folder not NULL: their PTX lies there, else NVRTC makes it.
 struct truth_programs {
     const char *folder, *ptx_folder;
-    bool has_nvrtc; /* out: false: no NVRTC, nothing was visited */
+    bool has_nvrtc;  /* out: false: no NVRTC, nothing was visited */
     unsigned failed; /* out: programs that did not compile */
 };
 bool truth_cases_programs(struct truth_programs *programs, truth_visit *visit, void *user);
