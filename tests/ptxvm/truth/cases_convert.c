@@ -31,7 +31,7 @@ static const struct truth_row rows[] = {
     {"cvt.sat.<u64.s64,s64.u64>", "b64=b64", "exact"},
     {"cvt.u16.u32 wide: cvt.u16.u32 $d, $a; cvt.s16.s32 $e, $a;", "b32,b32=b32", "exact"},
     {"cvt.pack.sat.<u16,s16>.s32", "b32=b32,b32", "exact"},
-    {"cvt.pack.sat.<u8,s8,u4,s4,u2,s2>.s32.b32", "b32=b32,b32,b32", "exact"},
+    {"cvt.pack.sat.<u8,s8,u4,s4>.s32.b32", "b32=b32,b32,b32", "exact"},
     // integers to floats
     {"cvt.<rn,rz,rm,rp>.f32.<u8,s8>", "f32=b8@1024", "exact"},
     {"cvt.<rn,rz,rm,rp>.f32.<u16,s16>", "f32=b16@1024", "exact"},
