@@ -133,6 +133,7 @@ static int registers_estimate(const struct plan *p, const struct spec *spec, boo
     const int output = p->d_v / 2 * p->m_tiles, scores = p->tile_k / 2 * p->m_tiles, packed = p->v_row_bytes / 8 * p->m_tiles;
     const bool fresh = wgmma && spec->v_format == SPEC_FORMAT_FP8_E4M3 && p->flush_tiles == 1;
     const int q = (p->q_resident ? p->qk_row_bytes / 8 : 8) * p->m_tiles;
+    if (wgmma && spec->overlap == SPEC_OVERLAP_PV) return output + (fresh ? p->d_v / 2 : 0) + scores + packed + 36; // P stays beside the next scores
     if (wgmma) return output + (fresh ? p->d_v / 2 : 0) + scores + packed / 2 + (p->flush_tiles > 1 ? 24 : 36);
     const int temporary = spec->v_format == SPEC_FORMAT_FP8_E4M3 ? 8 * p->m_tiles : 0;
     return output + temporary + 2 * scores + packed / 2 + q + 48; // the compiler keeps integer scores beside their fp32 form
@@ -295,6 +296,7 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
     p->v_max = v_largest(spec);
     p->accumulate = spec_accumulator_text(spec->safe ? SPEC_ACCUMULATOR_FP32 : spec->accumulate_in);
     p->row_sum = spec_row_sum_text(spec->row_sum);
+    p->overlap = spec_overlap_text(uses_wgmma(spec, arch_of(r->target)) ? spec->overlap : SPEC_OVERLAP_NONE);
 }
 
 static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma)

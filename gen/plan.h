@@ -43,7 +43,7 @@
 // Texts with static storage, or inside the plan.
 #define PLAN_TEXTS(X)                                                                                                                     \
     X(spec_name, "") X(target, "") X(io, "") X(mask, "") X(role, "") X(skeleton, "template of this role") X(qk_format, "")                 \
-    X(p_format, "") X(v_format, "") X(granularity, "\"\" for fp4") X(accumulate, "fp32 | fp16") X(row_sum, "exact | quantised")           \
+    X(p_format, "") X(v_format, "") X(granularity, "\"\" for fp4") X(accumulate, "fp32 | fp16") X(row_sum, "exact | quantised") X(overlap, "none | pv")           \
     X(k_scales_meaning, "")
 
 #define PLAN_INT(name, help) int name;
