@@ -14,6 +14,7 @@ static const char usage[] =
     "  --gpu            run on the first GPU too, and compare\n"
     "  --dump FILE      write the GPU's outputs (without --gpu the machine's); --replay FILE takes them for the GPU\n"
     "  --against FILE   compare with a record; --record FILE writes one of the GPU's outputs\n"
+    "  --device NAME    what a record made from dumps says they are from\n"
     "  --no-machine     only the GPU\n"
     "  --cuda DIR       the CUDA programs; --ptx DIR: their PTX (else NVRTC makes it)\n"
     "  --structure FILE what the structure probes say\n"
@@ -24,7 +25,7 @@ static const char usage[] =
 
 struct truth {
     bool use_gpu, no_machine, print_all, list;
-    const char *only, *write, *cuda, *ptx, *dump, *record, *against, *json, *structure;
+    const char *only, *write, *cuda, *ptx, *dump, *record, *against, *json, *structure, *device;
     const char *groups[16];
     unsigned group_count;
     // state
@@ -41,7 +42,8 @@ static bool parse_argument(struct truth *truth, int argc, char **argv, int *at) 
         const char **value;
     } texts[] = {{"--only", &truth->only},       {"--write", &truth->write}, {"--cuda", &truth->cuda},
                  {"--ptx", &truth->ptx},         {"--dump", &truth->dump},   {"--record", &truth->record},
-                 {"--against", &truth->against}, {"--json", &truth->json},   {"--structure", &truth->structure}};
+                 {"--against", &truth->against}, {"--json", &truth->json},   {"--structure", &truth->structure},
+                 {"--device", &truth->device}};
     const struct {
         const char *name;
         bool *value;
@@ -296,7 +298,9 @@ int main(int argc, char **argv) {
     struct truth_programs programs = {truth.cuda, truth.ptx, true, 0};
     bool complete = run_groups(&truth, &programs);
     snprintf(truth.record_made.device, sizeof truth.record_made.device, "%s",
-             truth.gpu != NULL ? truth_gpu_name(truth.gpu) : "NVIDIA H100 80GB HBM3");
+             truth.gpu != NULL      ? truth_gpu_name(truth.gpu)
+             : truth.device != NULL ? truth.device
+                                    : "unknown");
     if (truth.record != NULL && !truth_record_write(&truth.record_made, truth.record)) complete = false;
     printf("%u cases: %u passed, %u failed, %u unsupported, %u without truth; %zu elements, %zu equal bit for bit\n",
            truth.cases, truth.passed, truth.failed, truth.unsupported, truth.missing, truth.elements, truth.equal);
