@@ -40,7 +40,13 @@ static struct mbarrier *async_target(struct exec *x, const struct instruction *i
         report(x, i, lane, PTXVM_FINDING_BAD_OPERAND, "destination and mbarrier are in different blocks");
         return NULL;
     }
-    return mbarrier_find(x, i, lane, mbarrier, &owner);
+    struct mbarrier *m = mbarrier_find(x, i, lane, mbarrier, &owner);
+    if (m && !m->fenced && run_of(x)->checks_races)
+        report(x, i, lane, PTXVM_FINDING_PROXY,
+               "completes on the mbarrier at shared offset %u, initialised at line %u, without fence.mbarrier_init or "
+               "fence.proxy.async since",
+               m->offset, m->line);
+    return m;
 }
 
 struct async_op *async_load(struct exec *x, const struct instruction *i, enum async_kind kind, unsigned lane,

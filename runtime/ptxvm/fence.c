@@ -15,9 +15,15 @@ static void run_fence(struct exec *x, const struct instruction *i) {
 static void run_proxy_fence(struct exec *x, const struct instruction *i) {
     (void)i;
     clock_proxy_fence(run_of(x), x->warp);
+    mbarriers_fence(run_of(x), x->warp, false);
 }
 
-// Orders what this machine does not check: global memory, aliases, tensor maps, the initialisation of mbarriers.
+static void run_init_fence(struct exec *x, const struct instruction *i) {
+    (void)i;
+    mbarriers_fence(run_of(x), x->warp, true);
+}
+
+// Orders what this machine does not check: global memory, aliases, tensor maps.
 static void run_no_fence(struct exec *x, const struct instruction *i) {
     (void)x, (void)i;
 }
@@ -46,7 +52,7 @@ bool fence_bind(struct binder *b, struct instruction *out) {
     out->klass = PTXVM_CLASS_BARRIER;
     out->run = run_fence;
     if (mod_take(b, "proxy")) return bind_proxy(b, out);
-    if (mod_take(b, "mbarrier_init")) out->run = run_no_fence;
+    if (mod_take(b, "mbarrier_init")) out->run = run_init_fence;
     mod_choice(b, orders);
     mod_choice(b, restricts);
     if (mod_choice(b, scopes) < 0) return bind_fail(b, "needs a scope");

@@ -156,6 +156,16 @@ bool mbarrier_init(struct exec *x, const struct instruction *i, int lane, struct
     return true;
 }
 
+void mbarriers_fence(struct run *r, const struct warp *w, bool own) {
+    for (unsigned k = 0; r->checks_races && k < r->blocks; k++) {
+        const struct mbarrier_table *t = r->block[k].mbarriers;
+        for (unsigned n = 0; t && n < t->rows; n++) {
+            struct mbarrier *m = &t->row[n];
+            m->fenced |= own ? m->init_actor == w->actor : w->clock[m->init_actor] >= m->init_clock;
+        }
+    }
+}
+
 void mbarrier_invalidate(struct block *b, struct mbarrier *m) {
     m->live = false;
     update_range(b->mbarriers);

@@ -184,6 +184,7 @@ void shadow_synchronise(struct exec *x, uint64_t key, unsigned access);
 struct mbarrier {
     uint32_t offset; /* in the block's shared memory */
     bool live;
+    bool fenced; /* the async proxy may see its initialisation */
     uint32_t expected, pending;
     int64_t tx;
     uint64_t phase; /* completed phases */
@@ -204,6 +205,8 @@ struct mbarrier *mbarrier_find(struct exec *x, const struct instruction *i, int 
 enum { MBARRIER_COUNT_MAX = (1 << 20) - 1 };
 bool mbarrier_init(struct exec *x, const struct instruction *i, int lane, struct block *b, uint32_t offset,
                    uint32_t count);
+// fence.mbarrier_init (own: of the warp's own initialisations) and fence.proxy.async (of all that the warp knows of).
+void mbarriers_fence(struct run *r, const struct warp *w, bool own);
 void mbarrier_invalidate(struct block *b, struct mbarrier *m);
 // One change each; false after a finding. mbarrier_settle then completes the phase if nothing is pending.
 bool mbarrier_arrive(struct exec *x, const struct instruction *i, int lane, struct mbarrier *m, uint32_t count);

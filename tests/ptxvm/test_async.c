@@ -11,7 +11,9 @@ static uint32_t expected[OUT_WORDS_MAX];
     "add.u32 %r60, %r60, %r61; setp.lt.u32 %p15, %r60, " words "; @%p15 bra OUT;\n"
 #define WAIT(label, bar, parity)                                                                                       \
     label ": mbarrier.try_wait.parity.shared::cta.b64 %p14, [%r11+" bar "], " parity "; @!%p14 bra " label ";\n"
-#define INIT(count) "setp.eq.u32 %p1, %r1, 0; @%p1 mbarrier.init.shared::cta.b64 [%r11], " count "; bar.sync 0;\n"
+#define INIT(count)                                                                                                    \
+    "setp.eq.u32 %p1, %r1, 0; @%p1 mbarrier.init.shared::cta.b64 [%r11], " count                                       \
+    "; fence.mbarrier_init.release.cluster; bar.sync 0;\n"
 
 /* -- cp.async ------------------------------------------------------------------------------------------------------ */
 
@@ -132,7 +134,8 @@ static void bulk_in_a_cluster(void **state) {
         .cluster = 2,
         .block = 64,
         .out_words = 256,
-        .body = INIT("1") "@%p1 mbarrier.init.shared::cta.b64 [%r11+8], 1; mov.u32 %r20, %cluster_ctarank; xor.b32 "
+        .body = INIT("1") "@%p1 mbarrier.init.shared::cta.b64 [%r11+8], 1; fence.mbarrier_init.release.cluster; "
+                          "mov.u32 %r20, %cluster_ctarank; xor.b32 "
                           "%r21, %r20, 1;\n"
                           "@%p1 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r11], 256;\n"
                           "@%p1 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r11+8], 256;\n"
