@@ -22,9 +22,9 @@ wait
 
 replay=
 for dump in "$work"/*.bin; do replay="$replay --replay $dump"; done
-device=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1)
+device=$(nvidia-smi --query-gpu=name --format=csv,noheader 2> /dev/null | head -1)
 # shellcheck disable=SC2086
-"$truth" --no-machine $replay --device "$device" --cuda "$cuda" --ptx "$ptx" --record "$out/h100.json" > "$work/zz_record.txt" 2>&1
+"$truth" --no-machine $replay --device "${device:-unknown GPU}" --cuda "$cuda" --ptx "$ptx" --record "$out/h100.json" > "$work/zz_record.txt" 2>&1
 {
     nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
     tail -qn 2 "$work"/*.txt
