@@ -31,6 +31,15 @@ double verify_error_rounded(const struct verify_rows *reference, const struct ve
 // Gate 2: O and LSE of the call against rows_quantised, and rows without a key. Records "gate2<suffix>", "lse<suffix>".
 void verify_gate2(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,
                   const struct attention_sample *sample, size_t count, const char *suffix);
+// The error of `got` over that of `other`, both rounded to the io type, against `reference`, all of the same samples; and
+// the ratio's standard error, by leaving out each of 16 groups of samples (jackknife). Errors of heavy-tailed inputs sit
+// in a few rows, so that the ratio of two sound kernels scatters by several per cent.
+struct verify_ratio {
+    double error, other, ratio, standard_error;
+};
+struct verify_ratio verify_ratio(const struct verify_rows *got, const struct verify_rows *other,
+                                 const struct verify_rows *reference, enum number_format io);
+
 double verify_gate2_bound(const struct verify_unit *unit);
 
 // The published algorithm that the unit implements.

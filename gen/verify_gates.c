@@ -41,9 +41,14 @@ static struct verify_rows rows_of(const struct verify_inputs *in, const struct v
 
 // At 4 bits the errors of V are most of all, rows share them, and kernel and model scale V apart (by channel, by head):
 // their ratio is that of a few hundred random numbers. Sound kernels gave 0.89 to 1.15 at 1024 tokens of correlated
-// runs.
-static double gate1_bound(const struct verify_unit *unit) {
-    return unit->plan.fp4 ? 1.25 : 1.02;
+// runs. Two standard errors more: a ratio that is not significantly above the bound is no failure.
+static double gate1_bound(const struct verify_unit *unit, const struct verify_ratio *r) {
+    return (unit->plan.fp4 ? 1.25 : 1.02) + 2 * r->standard_error;
+}
+
+static void ratio_text(const struct verify_ratio *r, const char *what, const char *published, char note[128]) {
+    snprintf(note, 128, "%s %.5g, %s %.5g, ratio %.4f +- %.4f", what, r->error, published, r->other, r->ratio,
+             r->standard_error);
 }
 
 // The kernel's error over the published algorithm's, both against exact attention, both with outputs of the io type.
@@ -63,12 +68,12 @@ static void gate1(struct verify_session *s, const struct gate_case *c, struct ve
         return;
     }
     const struct verify_rows e = rows_of(in, exact), o = rows_of(in, other);
-    double error = verify_error(got, &e), bar = verify_error_rounded(&e, &o, verify_io_format(s));
-    snprintf(note, sizeof note, "kernel %.5g, %s %.5g, ratio %.4f", error, published.name, bar, error / bar);
+    const struct verify_ratio r = verify_ratio(got, &o, &e, verify_io_format(s));
+    ratio_text(&r, "kernel", published.name, note);
     if (c->ragged)
-        verify_check(s, check, shape, error, verify_loose_bound(bar), note);
+        verify_check(s, check, shape, r.error, verify_loose_bound(r.other), note);
     else
-        verify_check(s, check, shape, error / bar, gate1_bound(s->unit), note);
+        verify_check(s, check, shape, r.ratio, gate1_bound(s->unit, &r), note);
 }
 
 static void compare(struct verify_session *s, const struct gate_case *c, const struct verify_call *call,
@@ -122,10 +127,9 @@ static void run_model(struct verify_session *s, const struct gate_case *c, const
         }
         rows[i] = rows_of(in, r);
     }
-    const double error = verify_error_rounded(&rows[0], &rows[1], verify_io_format(s)),
-                 bar = verify_error_rounded(&rows[0], &rows[2], verify_io_format(s));
-    snprintf(note, sizeof note, "not run; model %.5g, %s %.5g, ratio %.4f", error, published->name, bar, error / bar);
-    verify_check(s, check, shape, error / bar, gate1_bound(s->unit), note);
+    const struct verify_ratio r = verify_ratio(&rows[1], &rows[2], &rows[0], verify_io_format(s));
+    ratio_text(&r, "not run; model", published->name, note);
+    verify_check(s, check, shape, r.ratio, gate1_bound(s->unit, &r), note);
 }
 
 /* -- Which cases ---- */
