@@ -120,6 +120,7 @@ void verify_report_free(struct verify_report *report);
 
 /* -- Session (verify_session.c) ---- */
 
+enum { VERIFY_TOLD_MAX = 128 };
 enum { VERIFY_BUFFERS = 4 }; /* inputs, output, LSE and flags, workspace */
 
 struct verify_session {
@@ -128,7 +129,9 @@ struct verify_session {
     int unit_index;
     const struct verify_unit *unit; /* whose kernels the provider hands out */
     struct device device;
-    unsigned findings; /* of the machine, in this unit */
+    unsigned findings; /* of the machine, in this unit; those that were told, by kind, line and kernel: */
+    unsigned told_count;
+    char told[VERIFY_TOLD_MAX][192];
     sage_context *context;
     sage_attention_plan *plan; /* of the unit, default scale */
     sage_stream stream;        /* not the default one */

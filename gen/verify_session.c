@@ -55,10 +55,22 @@ void verify_begin(struct verify_session *s, const char *part) {
 
 /* -- Opening ---- */
 
+// An instruction's finding of one kind is told once in a unit, however many launches have it.
+static bool is_told(struct verify_session *s, const struct ptxvm_finding *f) {
+    char key[sizeof s->told[0]];
+    snprintf(key, sizeof key, "%d %u %s", (int)f->kind, f->ptx_line, f->kernel);
+    for (unsigned i = 0; i < s->told_count; i++)
+        if (strcmp(s->told[i], key) == 0) return true;
+    if (s->told_count == VERIFY_TOLD_MAX) return true;
+    memcpy(s->told[s->told_count++], key, sizeof key);
+    return false;
+}
+
 static void on_finding(void *user, const struct vm_finding *found) {
     struct verify_session *s = user;
     struct buf place = {0};
     s->findings++;
+    if (is_told(s, found->finding)) return;
     ptx_place_text(&found->place, &place);
     const char *text = strncmp(found->text, place.data, place.len) == 0 ? found->text + place.len : found->text;
     fprintf(stderr, "%s\n", found->text);
@@ -74,7 +86,7 @@ static bool configure_machine(struct verify_session *s) {
                                               .counts = s->options->counts,
                                               .finding = on_finding,
                                               .user = s};
-    s->findings = 0;
+    s->findings = s->told_count = 0;
     return vm_driver_configure(&options);
 }
 
