@@ -242,6 +242,7 @@ static bool bind_redux(struct binder *b, struct instruction *out) {
     uint64_t set = op >= REDUX_AND ? TYPE_BIT(PTX_B32) : TYPE_BIT(PTX_U32) | TYPE_BIT(PTX_S32);
     if (op == REDUX_MIN || op == REDUX_MAX) set |= TYPE_BIT(PTX_F32);
     if (!mod_type_need(b, set, &type)) return false;
+    if (type == PTX_F32 && b->module->text->target_sm < 100) return bind_fail(b, "needs sm_100a");
     out->flags = op | (type == PTX_S32 ? REDUX_SIGNED : 0u) | (type == PTX_F32 ? REDUX_FLOAT : 0u);
     if (type == PTX_F32 && mod_take(b, "abs")) out->flags |= REDUX_ABS;
     if (type == PTX_F32 && mod_take(b, "NaN")) out->flags |= REDUX_NAN;

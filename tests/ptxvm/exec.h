@@ -19,7 +19,7 @@ enum { SEEDS = 24, IN_WORDS = 16384, OUT_WORDS_MAX = 65536 };
 // The head: %r1 thread, %r2 lane, %r3 warp, %r4 thread of the grid, %r10 smem, %r11 bars, %r12 own word of smem;
 // %d1 in, %d2 out, %d4 and %d5 own word of in and out. in[k] is k.
 #define EXEC_MODULE                                                                                                    \
-    ".version 8.7\n.target sm_90a\n.address_size 64\n"                                                                 \
+    ".version 8.7\n.target %s\n.address_size 64\n"                                                                     \
     ".shared .align 1024 .b8 smem[16384];\n.shared .align 8 .b64 bars[8];\n"
 #define EXEC_KERNEL                                                                                                    \
     ".visible .entry k(.param .u64 in, .param .u64 out, .param .align 64 .b8 map[128])\n{\n"                           \
@@ -31,6 +31,7 @@ enum { SEEDS = 24, IN_WORDS = 16384, OUT_WORDS_MAX = 65536 };
     "mul.wide.u32 %d3, %r4, 4; add.u64 %d4, %d1, %d3; add.u64 %d5, %d2, %d3;\n"
 
 struct exec_case {
+    const char *target;    /* NULL: sm_90a */
     const char *functions; /* before the kernel; may be NULL */
     const char *body;
     unsigned grid, block, cluster; /* 0 counts as 1 */
@@ -78,8 +79,8 @@ static inline ptxvm_status exec_seed(struct exec_case *c, uint64_t seed, void (*
     ptxvm *vm;
     ptxvm_module *module;
     ptxvm_kernel *kernel;
-    int bytes = snprintf(text, sizeof text, "%s%s%s%s\nret;\n}\n", EXEC_MODULE, c->functions ? c->functions : "",
-                         EXEC_KERNEL, c->body);
+    int bytes = snprintf(text, sizeof text, EXEC_MODULE "%s%s%s\nret;\n}\n", c->target ? c->target : "sm_90a",
+                         c->functions ? c->functions : "", EXEC_KERNEL, c->body);
     assert_true(bytes > 0 && (size_t)bytes < sizeof text);
     c->findings = 0;
     struct ptxvm_options options = {.size = sizeof options,

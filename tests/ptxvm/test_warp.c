@@ -112,6 +112,8 @@ static void votes(void **state) {
 static void reductions(void **state) {
     (void)state;
     struct exec_case c = {
+        .target = "sm_100a",
+
         .block = 32,
         .out_words = 320,
         .body = "mad.lo.u32 %r20, %r2, 7, 4294967200;\n" /* -96, -89, ... */
