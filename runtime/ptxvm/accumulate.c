@@ -17,7 +17,8 @@ typedef int16_t vector_short __attribute__((vector_size(16)));
 
 /* -- Models -------------------------------------------------------------------------------------------------------- */
 
-#define ACCUMULATE_ROW(klass, sm, chunk, bits, mantissa) {ACCUMULATE_##klass, sm, chunk, bits, mantissa},
+#define ACCUMULATE_ROW(klass, sm, chunk, bits, mantissa, unpacked)                                                     \
+    {ACCUMULATE_##klass, sm, chunk, bits, mantissa, unpacked},
 static const struct accumulate_model models[] = {ACCUMULATE_MODELS(ACCUMULATE_ROW)};
 
 const struct accumulate_model *accumulate_model(enum accumulate_class klass, int sm) {
@@ -59,10 +60,11 @@ static float round_zero(double value, unsigned mantissa) {
     return (float)(trunc(value / unit) * unit);
 }
 
-// To f16, nearest even: first to float, to odd, so that the second rounding is the only one that counts.
+// To f16, nearest even: first to float, to odd, so that the second rounding is the only one that counts. What rounds to
+// zero is +0 (as seen on an H100).
 static float round_f16(double value) {
     uint64_t low = (UINT64_C(1) << 29) - 1, bits = double_bits(value);
-    if (fabs(value) < 0x1p-26) return copysignf(0.0f, (float)value);
+    if (fabs(value) <= 0x1p-25) return 0.0f;
     uint64_t odd = (bits & ~low) | ((bits & low) != 0 ? low + 1 : 0);
     return f16_to_float(float_to_f16((float)bits_double(odd)));
 }
@@ -237,7 +239,7 @@ static unsigned set_aside(unsigned mask, float c[8], float result[8]) {
     return aside;
 }
 
-void accumulate_float(const struct accumulate_float *p, float c[][8]) {
+static void add_products_of(const struct accumulate_float *p, float c[][8]) {
     enum accumulate_class klass = p->model->klass;
     bool is_wide = klass == ACCUMULATE_TF32 || (klass == ACCUMULATE_HALF && p->is_bf16);
     unsigned chunk = p->model->chunk;
@@ -253,6 +255,66 @@ void accumulate_float(const struct accumulate_float *p, float c[][8]) {
         for (unsigned column = 0; column < 8; column++)
             if (special >> column & 1u) c[row][column] = result[column];
     }
+}
+
+/* -- Unpacked 8-bit floats ----------------------------------------------------------------------------------------- */
+
+// In every four along k the two low ones are of the first half of k, the two high ones of the second.
+static unsigned unpacked_place(unsigned k, unsigned count) {
+    return k % 4 / 2 * (count / 2) + k / 4 * 2 + k % 2;
+}
+
+// As f16's, in which e4m3's subnormals are normal.
+static int16_t unpacked_exponent(float value) {
+    return (int16_t)(value == 0.0f ? EXPONENT_OF_ZERO : exponent_of(value, -14));
+}
+
+static void unpack_rows(const struct accumulate_float *p, struct tile_rows *a) {
+    for (unsigned row = 0; row < p->rows; row++) {
+        for (unsigned k = 0; k < p->k; k++) {
+            unsigned place = unpacked_place(k, p->k);
+            a->value[row][place] = p->a->value[row][k];
+            a->exponent[row][place] = unpacked_exponent(p->a->value[row][k]);
+        }
+        a->special[row] = p->a->special[row];
+    }
+}
+
+static void unpack_columns(const struct accumulate_float *p, struct tile_columns *b) {
+    for (unsigned k = 0; k < p->k; k++)
+        for (unsigned column = 0; column < 8; column++) {
+            unsigned place = unpacked_place(k, p->k);
+            b->value[place][column] = p->b->value[k][column];
+            b->exponent[place][column] = unpacked_exponent(p->b->value[k][column]);
+        }
+    memcpy(b->special, p->b->special, sizeof b->special);
+}
+
+static void add_unpacked(const struct accumulate_float *p, float c[][8]) {
+    struct tile_rows a;
+    struct tile_columns b;
+    struct accumulate_model model = *p->model;
+    struct accumulate_float products = *p;
+    float sum[TILE_ROWS][8] = {{0}};
+    unpack_rows(p, &a);
+    unpack_columns(p, &b);
+    model.chunk = p->k / 2;
+    products.model = &model;
+    products.a = &a;
+    products.b = &b;
+    add_products_of(&products, sum);
+    for (unsigned row = 0; row < p->rows; row++)
+        for (unsigned column = 0; column < 8; column++) {
+            float total = sum[row][column] + c[row][column]; /* f16: exact, or the second rounding does not count */
+            c[row][column] = isnan(total) ? bits_float(0x7fffffffu) : p->to_f16 ? round_f16((double)total) : total;
+        }
+}
+
+void accumulate_float(const struct accumulate_float *p, float c[][8]) {
+    if (p->model->unpacked)
+        add_unpacked(p, c);
+    else
+        add_products_of(p, c);
 }
 
 /* -- Integers ------------------------------------------------------------------------------------------------------ */

@@ -11,24 +11,29 @@
 // toward zero `bits` binary places below it, and summed exactly. The sum is normalised and rounded once: to f32 toward
 // zero, to `mantissa` bits (23: all of f32's; Hopper and Ada keep 13 of them for 8-bit products), or to f16 to nearest
 // even; the next chunk adds to that. Block-scaled 4-bit products are first summed exactly in groups of 16, multiplied
-// by the scales' significands, and aligned by the scales' exponents. NaN results are 0x7fffffff (f16: 0x7fff);
-// infinities and NaN follow IEEE 754; an overflow is an infinity. Subnormals are kept.
+// by the scales' significands, and aligned by the scales' exponents. `unpacked`: the GPU has no mma.sync of 8-bit
+// floats; they become f16, and of every four products along k the two low ones are of the first chunk, the two high
+// ones of the second (half of k each). The first starts from zero, the second adds to its result, and C is added last,
+// rounded to nearest even. A sum that rounds to zero in f16 is +0. NaN results are 0x7fffffff (f16: 0x7fff); infinities
+// and NaN follow IEEE 754; an overflow is an infinity. Subnormals are kept.
 //
 // Sources: M. Fasi et al., "Numerical behavior of NVIDIA tensor cores" (2021); X. Li et al., "FTTN" (2024); P. Xie et
-// al., "FPRev" (2025) and "MMA-Sim" (arXiv 2511.10909), which agrees bit for bit with these GPUs in random tests.
+// al., "FPRev" (2025) and "MMA-Sim" (arXiv 2511.10909), which agrees bit for bit with these GPUs in random tests. Rows
+// of sm 90 are as measured on an H100 (tests/ptxvm/truth/README.md).
 
-// X(class, lowest sm, chunk, bits, mantissa): the row with the largest sm that is not above the machine's counts.
+// X(class, lowest sm, chunk, bits, mantissa, unpacked): the row with the largest sm that is not above the machine's
+// counts.
 #define ACCUMULATE_MODELS(X)                                                                                           \
-    X(HALF, 80, 8, 24, 23) /* f16, bf16 */                                                                             \
-    X(HALF, 90, 16, 25, 23)                                                                                            \
-    X(TF32, 80, 4, 24, 23)                                                                                             \
-    X(TF32, 90, 8, 25, 23)                                                                                             \
-    X(FP8, 89, 16, 13, 13) /* mma.sync, also 6 and 4 bits in 8-bit containers */                                       \
-    X(FP8, 90, 16, 25, 23) /* Hopper computes mma.sync of 8-bit floats in f16 */                                       \
-    X(FP8, 100, 32, 25, 23)                                                                                            \
-    X(WGMMA_FP8, 90, 32, 13, 13)                                                                                       \
-    X(SCALED_FP8, 100, 32, 25, 23) /* kind::mxf8f6f4 */                                                                \
-    X(SCALED_FP4, 100, 64, 35, 23) /* kind::mxf4, kind::mxf4nvf4 */
+    X(HALF, 80, 8, 24, 23, false) /* f16, bf16 */                                                                      \
+    X(HALF, 90, 16, 25, 23, false)                                                                                     \
+    X(TF32, 80, 4, 24, 23, false)                                                                                      \
+    X(TF32, 90, 8, 25, 23, false)                                                                                      \
+    X(FP8, 89, 16, 13, 13, false) /* mma.sync, also 6 and 4 bits in 8-bit containers */                                \
+    X(FP8, 90, 16, 25, 23, true)  /* Hopper */                                                                         \
+    X(FP8, 100, 32, 25, 23, false)                                                                                     \
+    X(WGMMA_FP8, 90, 32, 13, 13, false)                                                                                \
+    X(SCALED_FP8, 100, 32, 25, 23, false) /* kind::mxf8f6f4 */                                                         \
+    X(SCALED_FP4, 100, 64, 35, 23, false) /* kind::mxf4, kind::mxf4nvf4 */
 
 enum accumulate_class {
     ACCUMULATE_HALF,
@@ -45,6 +50,7 @@ struct accumulate_model {
     unsigned chunk; /* products summed at once */
     int bits;       /* binary places kept below the largest exponent */
     unsigned mantissa;
+    bool unpacked;
 };
 
 // An sm below the first row takes the first row.

@@ -257,43 +257,42 @@ bool bind_bfind(struct binder *b, struct instruction *out) {
     return bind_integer(b, out, mod_take(b, "shiftamt") ? bfind_shift_forms : bfind_forms);
 }
 
-/* -- Bit fields: positions and lengths are 8 bits ------------------------------------------------------------------ */
+/* -- Bit fields ---------------------------------------------------------------------------------------------------- */
+
+// Positions and lengths of 32-bit fields are 8 bits. Those of 64-bit fields are whole registers, beyond 63 all alike
+// (as seen on an H100; PTX ISA states 0 .. 255).
 
 static inline uint64_t low_bits(uint32_t count) {
     return count >= 64 ? UINT64_MAX : (UINT64_C(1) << count) - 1;
 }
 // Narrower types run widened: beyond the top there are zeros, or copies of the sign, as PTX wants.
 static inline uint64_t field_u(uint64_t v, uint32_t position, uint32_t length) {
-    position &= 0xffu;
-    return position > 63 ? 0 : v >> position & low_bits(length & 0xffu);
+    return position > 63 ? 0 : v >> position & low_bits(length);
 }
 static inline int64_t field_s(int64_t v, uint32_t position, uint32_t length) {
-    position &= 0xffu;
-    length &= 0xffu;
     int64_t field = v >> (position > 63 ? 63 : position);
     if (length == 0) return 0;
     return length >= 64 ? field : (int64_t)((uint64_t)field << (64 - length)) >> (64 - length);
 }
 static inline uint64_t insert(uint64_t field, uint64_t into, uint32_t position, uint32_t length) {
-    position &= 0xffu;
     if (position > 63) return into;
-    uint64_t mask = low_bits(length & 0xffu) << position;
+    uint64_t mask = low_bits(length) << position;
     return (into & ~mask) | (field << position & mask);
 }
-HANDLER3(bfe_u32, u32, u32, u32, u32, field_u(a, b, c))
-HANDLER3(bfe_s32, s32, s32, u32, u32, field_s(a, b, c))
+HANDLER3(bfe_u32, u32, u32, u8, u8, field_u(a, b, c))
+HANDLER3(bfe_s32, s32, s32, u8, u8, field_s(a, b, c))
 HANDLER3(bfe_u64, u64, u64, u32, u32, field_u(a, b, c))
 HANDLER3(bfe_s64, s64, s64, u32, u32, field_s(a, b, c))
 
-#define INSERT_HANDLER(name, T)                                                                                        \
+#define INSERT_HANDLER(name, T, P)                                                                                     \
     static void name(struct exec *x, const struct instruction *i) {                                                    \
         T##_lane *f = LANES_OF(T, x, i->dst);                                                                          \
         const T##_lane *a = SOURCE(T, x, i->src[0]), *b = SOURCE(T, x, i->src[1]);                                     \
         const uint32_t *c = lanes32(x, i->src[2]), *d = lanes32(x, i->src[3]);                                         \
-        LANE_LOOP(x, f[l] = (T##_lane)insert(a[l], b[l], c[l], d[l]);)                                                 \
+        LANE_LOOP(x, f[l] = (T##_lane)insert(a[l], b[l], (P)c[l], (P)d[l]);)                                           \
     }
-INSERT_HANDLER(bfi_u32, u32)
-INSERT_HANDLER(bfi_u64, u64)
+INSERT_HANDLER(bfi_u32, u32, uint8_t)
+INSERT_HANDLER(bfi_u64, u64, uint32_t)
 
 static const struct form bfe_forms[] = FIND_FORMS(bfe, "==uu");
 static const struct form bfi_forms[] = PAIR_FORMS(bfi, "===uu");

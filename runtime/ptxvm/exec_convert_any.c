@@ -34,7 +34,8 @@ static double float_of(const struct conversion *c, uint64_t lane) {
         value = bits_float((uint32_t)lane);
         break;
     }
-    if (c->ftz && c->from == PTX_F32) value = bits_float(float_bits_canonical(flush(value)));
+    // .rm and .rp to f16 see subnormals in spite of .ftz (as seen on an H100; .rn and .rz make them 0 anyway).
+    if (c->ftz && c->from == PTX_F32 && c->to != PTX_F16) value = bits_float(float_bits_canonical(flush(value)));
     return value;
 }
 
@@ -109,8 +110,10 @@ static uint64_t narrowed_nan(const struct conversion *c, double v) {
 static uint64_t encoded(const struct conversion *c, uint64_t lane, double v) {
     if (c->sat) v = saturate64(v);
     if (v != v && c->from == PTX_F64) return c->to == PTX_F64 ? double_bits(quiet(v)) : narrowed_nan(c, v);
-    // .rna to tf32 drops the low bits of a NaN, and may leave infinity (as seen on an H100).
-    if (v != v && c->to == PTX_TF32 && c->rounding == ROUND_AWAY) return lane & 0xffffe000u;
+    // .rna to tf32 drops the low bits of a NaN, and may leave infinity; .satfinite then takes the code below (as seen
+    // on an H100).
+    if (v != v && c->to == PTX_TF32 && c->rounding == ROUND_AWAY)
+        return (lane & 0xffffe000u) - ((c->flags & FORMAT_SATFINITE) != 0 ? 0x2000u : 0);
     switch (c->to) {
     case PTX_F64:
         return double_bits(v);

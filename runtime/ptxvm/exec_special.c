@@ -38,6 +38,17 @@ static inline float approx_div(float a, float b) {
     return large ? a * bits_float(float_bits(b) & 0x80000000u) : full_div(a, b);
 }
 
+// .ftz goes by the quotient before it is rounded: one that would only round up to 2^-126 is flushed too (as seen on an
+// H100).
+static inline float full_div_ftz(float a, float b) {
+    double quotient = (double)a / (double)b;
+    return (float)(fabs(quotient) < 0x1p-126 ? copysign(0.0, quotient) : quotient);
+}
+static inline float approx_div_ftz(float a, float b) {
+    bool large = magnitude(b) > 0x1p126f && magnitude(b) < INFINITY;
+    return large ? approx_div(a, b) : full_div_ftz(a, b);
+}
+
 // f64, "gross": 20 bits of the result (relative 2^-20) from the upper word of the source; the lower word becomes 0.
 #define UPPER_WORD UINT64_C(0xffffffff00000000)
 static inline double gross(double v) {
@@ -68,8 +79,10 @@ VALUES1(tanh_f32, f32, special_tanh)
 SPECIAL(rcp, 1, approx_rcp)
 SPECIAL(sqrt, 1, approx_sqrt)
 SPECIAL(rsqrt, 1, approx_rsqrt)
-SPECIAL(div_full, 2, full_div)
-SPECIAL(div_approx, 2, approx_div)
+VALUES2(div_full_f32, f32, full_div)
+VALUES2(div_full_f32_ftz, f32z, full_div_ftz)
+VALUES2(div_approx_f32, f32, approx_div)
+VALUES2(div_approx_f32_ftz, f32z, approx_div_ftz)
 VALUES1(rcp_f64, f64, gross_rcp)
 VALUES1(rsqrt_f64_ftz, f64, gross_rsqrt)
 VALUES1(rsqrt_f64, f64, fine_rsqrt)
