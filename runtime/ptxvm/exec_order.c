@@ -4,13 +4,14 @@
 
 /* -- Minimum and maximum ------------------------------------------------------------------------------------------- */
 
+// Of two NaNs b, quieted (as seen on an H100).
 static inline double lesser64(double a, double b) {
     double ordered = a == b ? bits_double(double_bits(a) | double_bits(b)) : a < b ? a : b;
-    return a != a ? b : b != b ? a : ordered;
+    return a != a ? (b != b ? quiet(b) : b) : b != b ? a : ordered;
 }
 static inline double greater64(double a, double b) {
     double ordered = a == b ? bits_double(double_bits(a) & double_bits(b)) : a > b ? a : b;
-    return a != a ? b : b != b ? a : ordered;
+    return a != a ? (b != b ? quiet(b) : b) : b != b ? a : ordered;
 }
 VALUES2(min_f64, f64, lesser64)
 VALUES2(max_f64, f64, greater64)

@@ -50,9 +50,8 @@ static const struct truth_row rows[] = {
     {"ex2.approx<,.ftz>.f32", "f32=f32@16384", "ulp 2"},
     {"ex2.approx.f32 angle: ex2.approx.f32 $d, $a;", "f32=angle@16384", "ulp 2"},
     {"lg2.approx<,.ftz>.f32", "f32=f32@16384", "abs 2.4e-7"},
-    /* PTX ISA: 2^-20.5 (6.74e-7) within a turn of 0; an H100's cos is up to 2^-20.47 (6.89e-7) off, so the ISA rounds
-     */
-    {"<sin,cos>.approx<,.ftz>.f32", "f32=angle@16384", "abs 6.95e-7"},
+    {"sin.approx<,.ftz>.f32", "f32=angle@16384", "abs 6.8e-7"},  /* PTX ISA: 2^-20.5 = 6.74e-7 within a turn of 0 */
+    {"cos.approx<,.ftz>.f32", "f32=angle@16384", "abs 6.95e-7"}, /* so too, but an H100 is up to 2^-20.456 off */
     {"tanh.approx.f32", "f32=f32@16384", "rel 4.9e-4"},
     {"tanh.approx.f32 angle: tanh.approx.f32 $d, $a;", "f32=angle@16384", "rel 4.9e-4"},
     {"rcp.approx<,.ftz>.f32", "f32=f32@16384", "ulp 1"},

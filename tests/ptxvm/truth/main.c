@@ -162,12 +162,17 @@ static bool get_gpu(struct truth *truth, const struct truth_case *c, uint8_t *ou
     return true;
 }
 
-// Of a case that differs by `over` elements; detail gets the reason of a known difference.
-static const char *differs(const struct truth_case *c, size_t over, char *detail, size_t bytes) {
+// Of a case that differs; detail gets the reason of a known difference. gpu NULL: there is only its hash.
+static const char *differs(const struct truth_case *c, const uint8_t *machine, const uint8_t *gpu, char *detail,
+                           size_t bytes) {
     const struct truth_known *known = truth_known_find(c->name);
-    if (known == NULL || over > known->over) return "FAIL";
-    snprintf(detail, bytes, "%s", known->why);
-    return "known";
+    if (known == NULL) return "FAIL";
+    const char *wrong = known->check(c, machine), *wrong_gpu = gpu != NULL ? known->check(c, gpu) : NULL;
+    snprintf(detail, bytes, "%s%s", wrong == NULL && wrong_gpu != NULL ? "on the GPU: " : "",
+             wrong != NULL       ? wrong
+             : wrong_gpu != NULL ? wrong_gpu
+                                 : known->why);
+    return wrong != NULL || wrong_gpu != NULL ? "FAIL" : "known";
 }
 
 // Compares with a record: equal hashes, or the words that it kept.
@@ -187,7 +192,7 @@ static const char *against_record(struct truth *truth, const struct truth_case *
     snprintf(detail, bytes, "%s", result->first);
     if (c->mode > MODE_NAN) return result->over == 0 ? "pass" : "FAIL";
     result->equal = 0; /* which ones is not recorded */
-    return differs(c, 0, detail, bytes);
+    return differs(c, machine, NULL, detail, bytes);
 }
 
 static const char *compare_case(struct truth *truth, const struct truth_case *c, uint8_t *machine, uint8_t *gpu,
@@ -210,7 +215,7 @@ static const char *compare_case(struct truth *truth, const struct truth_case *c,
     if (truth->no_machine) return "pass";
     truth_compare(c, machine, gpu, result);
     snprintf(detail, bytes, "%s", result->first);
-    return result->over == 0 ? "pass" : differs(c, result->over, detail, bytes);
+    return result->over == 0 ? "pass" : differs(c, machine, gpu, detail, bytes);
 }
 
 static void run_case(struct truth *truth, const struct truth_case *c, uint8_t *machine, uint8_t *gpu) {
