@@ -108,7 +108,7 @@ static enum range_end run_range(const struct range *range, struct verify_sink si
     char why[DEVICE_ERROR_BYTES] = "";
     s.unit = &units->unit[range->first];
     if (verify_session_open(&s, why, sizeof why)) {
-        for (int i = range->first; i < units->count && !s.dead; i++) run_unit(&s, i);
+        for (int i = range->first; i < units->count && !s.dead && !process_interrupted(); i++) run_unit(&s, i);
         end = s.dead ? RANGE_LOST : RANGE_DONE;
     } else {
         verify_fail(&s, "open", "", "%.180s", why);
@@ -179,8 +179,12 @@ static enum range_end run_child(struct range *range, struct verify_report *repor
         position_follow(&at, &r);
         verify_report_put(report, &r);
     }
-    const bool silent = answer == PROCESS_SILENT;
-    const int status = process_end(&child, silent);
+    const bool silent = answer == PROCESS_SILENT, stopped = answer == PROCESS_STOPPED;
+    const int status = process_end(&child, silent || stopped);
+    if (stopped) {
+        range->first = range->units->count;
+        return RANGE_DONE;
+    }
     judge_end(report, &at, status, silent ? range->options->timeout_s : 0);
     range->first = !silent && status == RANGE_DONE ? range->units->count : at.unit + 1;
     return status == RANGE_DONE || status == RANGE_NOT_OPENED ? (enum range_end)status : RANGE_LOST;
