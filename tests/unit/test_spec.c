@@ -163,6 +163,7 @@ static void test_canonical(void **state) {
                                    "rotate.qk: hadamard\n"
                                    "safe: false\n"
                                    "scale_search: [6, 5.5, 4, 3.125]\n"
+                                   "schedule.overlap: none\n"
                                    "smooth.k: none\n"
                                    "smooth.q: {group: 32}\n"
                                    "smooth.v: mean\n"
@@ -222,7 +223,7 @@ static void test_fields(void **state) {
         assert_true(strlen(json_string_value(json_object_get(field, "path"))) > 0);
         assert_true(strlen(json_string_value(json_object_get(field, "help"))) > 0);
     }
-    assert_int_equal(json_array_size(fields), 28);
+    assert_int_equal(json_array_size(fields), 29);
     assert_string_equal(json_string_value(json_object_get(json_array_get(fields, 3), "allowed")), "bf16|fp16");
     json_decref(fields);
     buf_free(&out);
