@@ -465,5 +465,5 @@ void verify_properties(struct verify_session *s) {
     if (set == VERIFY_SET_QUICK && !verify_unit_is_headline(s->unit)) return;
     for (size_t i = 0; i < sizeof all / sizeof all[0] && !s->dead; i++)
         if (all[i].sets & set) all[i].run(s);
-    if (s->options->level == VERIFY_FULL && !s->options->vm && !s->dead) verify_far(s);
+    if (s->options->level == VERIFY_FULL && !s->dead) verify_far(s);
 }
