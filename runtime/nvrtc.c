@@ -51,16 +51,28 @@ static void version_read(const char *name, const char *marker, int version[3]) {
     }
 }
 
+// The library of built-ins that lies beside the NVRTC at path, the newest of its major version.
+static bool builtins_find(const char *path, int major, char out[PATH_MAX]) {
+    const char *slash = strrchr(path, '/');
+    int len = snprintf(out, PATH_MAX, "%.*s/libnvrtc-builtins.so.%d.*", slash ? (int)(slash - path) : 0, path, major);
+    glob_t found;
+    if (!slash || len < 0 || len >= PATH_MAX || glob(out, 0, NULL, &found) != 0) return false;
+    len = snprintf(out, PATH_MAX, "%s", found.gl_pathv[found.gl_pathc - 1]);
+    globfree(&found);
+    return len >= 0 && len < PATH_MAX;
+}
+
 // The file name of a wheel has the major version alone; the built-ins beside it are always named by major and minor.
 static void version_from_builtins(const char *path, int version[3]) {
-    char pattern[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    int len = snprintf(pattern, sizeof pattern, "%.*s/libnvrtc-builtins.so.%d.*", slash ? (int)(slash - path) : 0, path,
-                       version[0]);
-    glob_t found;
-    if (len < 0 || len >= (int)sizeof pattern || glob(pattern, 0, NULL, &found) != 0) return;
-    version_read(found.gl_pathv[found.gl_pathc - 1], "libnvrtc-builtins.so.", version);
-    globfree(&found);
+    char builtins[PATH_MAX];
+    if (builtins_find(path, version[0], builtins)) version_read(builtins, "libnvrtc-builtins.so.", version);
+}
+
+// NVRTC opens its built-ins by name and finds them through its own RUNPATH, unless something took dlopen's place, as
+// AddressSanitizer does: then that name is found only if it is loaded already. Not being there is NVRTC's to tell.
+static void builtins_load(const char *path, int major) {
+    char builtins[PATH_MAX];
+    if (builtins_find(path, major, builtins)) dlopen(builtins, RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
 }
 
 static sage_status candidate_add(sage_context *context, const char *path, const char *reason) {
@@ -302,7 +314,10 @@ static sage_status load_once(sage_context *context) {
         SAGE_TRY(refuse(context, candidate, reason));
     else
         SAGE_TRY(candidate_check(context, candidate, nvrtc->wanted ? 0 : driver_probe_version(context)));
-    if (!candidate->reason) return SAGE_OK;
+    if (!candidate->reason) {
+        builtins_load(candidate->path, candidate->version[0]);
+        return SAGE_OK;
+    }
     if (nvrtc->library) dlclose(nvrtc->library);
     nvrtc->library = NULL;
     SAGE_TRY(choose(context));
