@@ -68,7 +68,11 @@ static bool bind_brx(struct binder *b, struct instruction *out) {
     const struct ptx_operand *table = &b->operand[1];
     uint32_t *targets = bind_alloc(b, (table->count + 1) * sizeof *targets);
     if (!targets) return false;
-    for (uint32_t k = 0; k < table->count; k++) targets[k] = (uint32_t)operand_element(b, table, k)->value;
+    for (uint32_t k = 0; k < table->count; k++) {
+        const struct ptx_operand *label = operand_element(b, table, k);
+        if (!need_kind(b, label, PTX_LABEL)) return false;
+        targets[k] = (uint32_t)label->value;
+    }
     out->slots = targets;
     out->slot_count = table->count;
     out->target = TARGET_TABLE;

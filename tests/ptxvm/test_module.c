@@ -145,6 +145,7 @@ static void failures(void **state) {
         {HEAD "mov.u32 %r1, %r9; }", "line 6: unknown register", PTXVM_ERROR_SYNTAX},
         {HEAD "ret;\ntcgen05.alloc %r1; }", "line 7: tcgen05.alloc: unknown instruction", PTXVM_ERROR_UNSUPPORTED},
         {HEAD "add.nonsense.s32 %r1, %r1, %r2; }", "line 6: add.nonsense.s32: ", PTXVM_ERROR_UNSUPPORTED},
+        {HEAD "brx.idx %r0, {%r1, %r2}; }", "line 6: brx.idx: ", PTXVM_ERROR_UNSUPPORTED},
         {"", "line 1: no .version", PTXVM_ERROR_SYNTAX}};
     ptxvm *vm = machine();
     ptxvm_module *module = NULL;
