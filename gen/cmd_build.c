@@ -2,10 +2,10 @@
 // options, the progress line and the table. Ctrl-C: no further kernel is started; what is compiled is in the cache.
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd.h"
+#include "cmd_interrupt.h"
 
 #include "table.h"
 #include "version.h"
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,21 +129,6 @@ void cmd_build_close(struct cmd_build *b) {
 
 /* -- Compile ---------------------------------------------------------------- */
 
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number) {
-    (void)number;
-    interrupted = 1;
-}
-
-// The second Ctrl-C ends the program at once.
-static void catch_interrupt(void) {
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
 // A rewritten line on a terminal; elsewhere one line for each kernel that had to be compiled.
 static bool show_progress(void *user, const struct build_job *job, int done, int count) {
     const bool terminal = *(const bool *)user;
@@ -153,7 +138,7 @@ static bool show_progress(void *user, const struct build_job *job, int done, int
         fprintf(stderr, "\r\033[K[%d/%d] %s", done, count, plan.entry);
     else if (!job->cached && job->state == BUILD_DONE)
         fprintf(stderr, "[%d/%d] %s: %.0f ms\n", done, count, plan.entry, job->compile_ms);
-    return !interrupted;
+    return !cmd_interrupted();
 }
 
 // Whether an earlier kernel failed with the same first line: one fault of a template shows in many kernels.
@@ -191,7 +176,7 @@ static int count_done(const struct cmd_jobs *jobs) {
 bool cmd_build_compile(struct cmd_build *b) {
     bool terminal = isatty(STDERR_FILENO);
     struct timespec from, to;
-    catch_interrupt();
+    cmd_interrupt_catch();
     clock_gettime(CLOCK_MONOTONIC, &from);
     int failed = build_all(&b->setup, b->jobs.item, b->jobs.count, b->threads, show_progress, &terminal);
     clock_gettime(CLOCK_MONOTONIC, &to);

@@ -2,10 +2,10 @@
 // Words of the command line, the order of the steps, the exit status; the checks themselves are in verify_*.c.
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd.h"
+#include "cmd_interrupt.h"
 
 #include "shipped.h"
 #include "verify.h"
-#include "verify_process.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -260,11 +260,11 @@ static void print_head(const struct verify_command *v) {
 static void check(struct verify_command *v) {
     v->report.units = &v->units;
     print_head(v);
-    process_catch_interrupts();
+    cmd_interrupt_catch();
     verify_run(&v->options, &v->units, &v->report);
     verify_report_end(&v->report);
-    if (process_interrupted()) fprintf(stderr, "sagegen: interrupted: these are the results so far\n");
-    v->status = !process_interrupted() && v->report.failed == 0 && v->report.passed > 0 ? CMD_DONE : CMD_FAILED;
+    if (cmd_interrupted()) fprintf(stderr, "sagegen: interrupted: these are the results so far\n");
+    v->status = !cmd_interrupted() && v->report.failed == 0 && v->report.passed > 0 ? CMD_DONE : CMD_FAILED;
 }
 
 int cmd_verify(int argc, char **argv) {

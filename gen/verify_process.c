@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verify_process.h"
 
+#include "cmd_interrupt.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,33 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* -- Interrupts ---- */
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number) {
-    (void)number;
-    interrupted = 1;
-}
-
-void process_catch_interrupts(void) {
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
-bool process_interrupted(void) {
-    return interrupted;
-}
-
-/* -- Processes ---- */
-
 static _Noreturn void be_child(pid_t parent, process_work *work, void *user, int fd) {
     prctl(PR_SET_PDEATHSIG, SIGKILL); // or a hung kernel would keep the GPU after its user is gone
     if (getppid() != parent) _exit(1);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
+    cmd_interrupt_default();
     _exit(work(user, fd));
 }
 
@@ -76,14 +54,14 @@ bool process_write(int fd, const void *data, size_t bytes) {
 
 enum process_answer process_read(const struct process *process, void *data, size_t bytes, int timeout_s) {
     for (char *p = data; bytes > 0;) {
-        if (interrupted) return PROCESS_STOPPED;
+        if (cmd_interrupted()) return PROCESS_STOPPED;
         struct pollfd poll_fd = {.fd = process->fd, .events = POLLIN};
         int ready = poll(&poll_fd, 1, timeout_s * 1000);
         if (ready < 0 && errno == EINTR) continue;
         if (ready <= 0) return PROCESS_SILENT;
         ssize_t n = read(process->fd, p, bytes);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return interrupted ? PROCESS_STOPPED : PROCESS_END; // Ctrl-C ends the child too
+        if (n <= 0) return cmd_interrupted() ? PROCESS_STOPPED : PROCESS_END; // Ctrl-C ends the child too
         p += n;
         bytes -= (size_t)n;
     }

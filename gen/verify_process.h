@@ -24,13 +24,8 @@ bool process_write(int fd, const void *data, size_t bytes);
 
 enum process_answer { PROCESS_ANSWER, PROCESS_END, PROCESS_SILENT, PROCESS_STOPPED };
 // Reads all bytes. END: the child closed the pipe before; SILENT: for timeout_s seconds nothing came; STOPPED: the user
-// interrupted this process.
+// interrupted this process (cmd_interrupt.h).
 enum process_answer process_read(const struct process *process, void *data, size_t bytes, int timeout_s);
-
-// From here on the first Ctrl-C (or SIGTERM) is only noted, so that results so far can be told; the second one ends the
-// program. Children started later keep the default.
-void process_catch_interrupts(void);
-bool process_interrupted(void);
 
 // Waits for the child's end, which kill_it brings about. Returns its exit status, or minus the signal that ended it.
 int process_end(struct process *process, bool kill_it);

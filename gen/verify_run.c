@@ -3,6 +3,7 @@
 // one was lost. The parent never calls the driver: its children could not any more. SPDX-License-Identifier: Apache-2.0
 #include "verify.h"
 
+#include "cmd_interrupt.h"
 #include "verify_process.h"
 #include <limits.h>
 #include <stdio.h>
@@ -108,7 +109,7 @@ static enum range_end run_range(const struct range *range, struct verify_sink si
     char why[DEVICE_ERROR_BYTES] = "";
     s.unit = &units->unit[range->first];
     if (verify_session_open(&s, why, sizeof why)) {
-        for (int i = range->first; i < units->count && !s.dead && !process_interrupted(); i++) run_unit(&s, i);
+        for (int i = range->first; i < units->count && !s.dead && !cmd_interrupted(); i++) run_unit(&s, i);
         end = s.dead ? RANGE_LOST : RANGE_DONE;
     } else {
         verify_fail(&s, "open", "", "%.180s", why);
