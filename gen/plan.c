@@ -240,9 +240,9 @@ static double v_largest(const struct spec *spec)
 static const char *scales_meaning(enum spec_granularity g)
 {
     static const char *const text[SPEC_GRANULARITY_COUNT] = {
-        [SPEC_GRANULARITY_PER_THREAD] = "for each 64 keys, one for those with the same (key % 8) / 2",
-        [SPEC_GRANULARITY_PER_WARP] = "one for each 64 keys, four times",
-        [SPEC_GRANULARITY_PER_BLOCK] = "one for each 64 keys, four times",
+        [SPEC_GRANULARITY_PER_THREAD] = "for each set of keys, one for those with the same (key % 8) / 2",
+        [SPEC_GRANULARITY_PER_WARP] = "one for each set of keys, four times",
+        [SPEC_GRANULARITY_PER_BLOCK] = "one for each set of keys, four times",
         [SPEC_GRANULARITY_PER_TOKEN] = "one a key",
     };
     return text[g];

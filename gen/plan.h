@@ -19,7 +19,7 @@
     X(qk_row_bytes, "of a quantised Q or K row") X(qk_panel_bytes, "a row is cut into panels this wide")                                  \
     X(v_row_bytes, "of a quantised, transposed V row: tile_k keys") X(v_panel_bytes, "")                                                  \
     X(q_sf_bytes, "block scales of a Q tile") X(k_sf_bytes, "of a K tile") X(v_sf_bytes, "of a V tile")                                    \
-    X(k_scale_keys, "consecutive keys that share a set of int8 scales; 1: one a key") X(k_scales, "fp32 scales behind a K tile")                                                                                            \
+    X(k_scale_keys, "consecutive keys that share a set of int8 scales; 1: one a key") X(k_scales, "fp32 scales behind a K tile")          \
     X(q_tile_bytes, "image of a Q tile") X(k_tile_bytes, "of a K tile") X(v_tile_bytes, "of a V tile")                                     \
     X(qk_block, "elements of a block scale; 0: none") X(v_block, "elements of a block scale; 0: none")                                    \
     X(q_group, "query rows that share a mean; 0: none") X(delta_groups, "groups of a query chunk")                                        \
@@ -27,15 +27,16 @@
     X(stats_width, "floats of a row of the statistics; 0: none needed")                                                                   \
     X(quant_threads, "threads of the quantiser and of stats") X(quant_smem_bytes, "static shared memory of the quantiser")                \
     X(smem_q, "offset") X(smem_k, "offset") X(smem_k_stride, "bytes") X(smem_v, "offset") X(smem_v_stride, "bytes")                        \
-    X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(smem_ones, "offset") X(smem_master, "offset") X(smem_barriers, "offset")                               \
+    X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(smem_ones, "offset") X(smem_master, "offset")                                 \
+    X(smem_barriers, "offset")                                                                                                            \
     X(smem_bytes, "dynamic shared memory of the attention kernel")                                                                        \
     X(lazy_rescale, "log2; 0: rescale always") X(flush_tiles, "tiles")                                                                    \
     X(consumer_registers, "after setmaxnreg") X(producer_registers, "after setmaxnreg")                                                   \
     X(cost_qk_mma, "MMAs of a tile") X(cost_pv_mma, "MMAs of a tile") X(sm, "compute capability times ten")
 
 #define PLAN_BOOLS(X)                                                                                                                     \
-    X(fp4, "4-bit operands with block scales") X(emulate_fp4, "the target lacks block-scaled MMA")  \
-    X(q_resident, "Q fragments stay in registers")   X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \
+    X(fp4, "4-bit operands with block scales") X(emulate_fp4, "the target lacks block-scaled MMA")                                        \
+    X(q_resident, "Q fragments stay in registers") X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \
     X(safe, "")
 
 #define PLAN_REALS(X) X(log2_p_one, "log2 of what p = 1 is stored as") X(v_max, "what the largest |V| of a channel is stored as")
