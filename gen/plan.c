@@ -85,6 +85,17 @@ static void plan_flush(struct plan *p, const struct spec *spec, bool wgmma)
     p->flush_tiles = wgmma && !spec->safe ? spec->flush_tiles : 1;
 }
 
+// The row sum of the quantised P as one more column tile of O: from 8 rows of ones behind V in one wgmma where V is one panel and the
+// width is legal, else from a wgmma of its own.
+static void plan_row_sum(struct plan *p, const struct spec *spec, bool wgmma)
+{
+    const bool quantised = wgmma && spec->row_sum == SPEC_ROW_SUM_QUANTISED;
+    const bool fresh = wgmma && spec->v_format == SPEC_FORMAT_FP8_E4M3 && p->flush_tiles == 1;
+    p->sum_in_pv = quantised && p->v_panel_bytes == p->v_row_bytes && p->d_v + 8 <= 256;
+    p->pv_tiles = p->d_v / 8 + quantised;
+    p->o_tiles = fresh ? p->d_v / 8 : p->pv_tiles;
+}
+
 // Shared memory of the attention kernel: Q, then the slots of K, V, delta_s, then ones and barriers.
 static void plan_smem(struct plan *p, bool wgmma)
 {
@@ -93,11 +104,11 @@ static void plan_smem(struct plan *p, bool wgmma)
     p->smem_k = round_up(p->q_tile_bytes, align);
     p->smem_k_stride = round_up(p->k_tile_bytes, align);
     p->smem_v = p->smem_k + p->stages * p->smem_k_stride;
-    p->smem_v_stride = round_up(p->v_tile_bytes, align);
+    p->smem_v_stride = round_up(p->v_tile_bytes + (p->sum_in_pv ? 8 * p->v_row_bytes : 0), align);
     p->smem_delta = p->smem_v + p->stages * p->smem_v_stride;
     p->smem_delta_stride = p->q_group ? p->tile_q / p->q_group * p->tile_k * 4 : 0;
     p->smem_ones = p->smem_delta + p->stages * p->smem_delta_stride;
-    p->smem_master = p->smem_ones + (wgmma ? 1024 : 0);
+    p->smem_master = p->smem_ones + (p->pv_tiles > p->d_v / 8 && !p->sum_in_pv ? 1024 : 0);
     p->smem_barriers = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
     p->smem_bytes = p->smem_barriers + (wgmma ? (1 + 4 * p->stages) * 8 : 0);
 }
@@ -201,6 +212,7 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     struct plan p = {0};
     plan_sizes(&p, spec, v);
     plan_flush(&p, spec, wgmma);
+    plan_row_sum(&p, spec, wgmma);
     plan_smem(&p, wgmma);
     plan_quantiser(&p);
     plan_registers(&p);
@@ -296,7 +308,9 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
     p->v_max = v_largest(spec);
     p->accumulate = spec_accumulator_text(spec->safe ? SPEC_ACCUMULATOR_FP32 : spec->accumulate_in);
     p->row_sum = spec_row_sum_text(spec->row_sum);
-    p->overlap = spec_overlap_text(uses_wgmma(spec, arch_of(r->target)) ? spec->overlap : SPEC_OVERLAP_NONE);
+    const bool wgmma = uses_wgmma(spec, arch_of(r->target));
+    p->max = spec_max_text(wgmma && !spec->safe ? spec->max : SPEC_MAX_EACH_TILE); // safe: no lazy rescaling, so no head room
+    p->overlap = spec_overlap_text(wgmma ? spec->overlap : SPEC_OVERLAP_NONE);
 }
 
 static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma)
@@ -328,6 +342,7 @@ void plan_make(struct plan *out, const struct plan_request *r)
     p.sm = arch->sm;
     plan_sizes(&p, r->spec, r->variant);
     plan_flush(&p, r->spec, wgmma);
+    plan_row_sum(&p, r->spec, wgmma);
     plan_smem(&p, wgmma);
     plan_quantiser(&p);
     plan_registers(&p);

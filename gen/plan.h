@@ -31,11 +31,14 @@
     X(smem_barriers, "offset")                                                                                                            \
     X(smem_bytes, "dynamic shared memory of the attention kernel")                                                                        \
     X(lazy_rescale, "log2; 0: rescale always") X(flush_tiles, "tiles")                                                                    \
+    X(o_tiles, "n8 column tiles of O in registers, its quantised row sum among them where the tensor core adds to both")\
+    X(pv_tiles, "n8 column tiles that a product P V of wgmma adds to")\
     X(consumer_registers, "after setmaxnreg") X(producer_registers, "after setmaxnreg")                                                   \
     X(cost_qk_mma, "MMAs of a tile") X(cost_pv_mma, "MMAs of a tile") X(sm, "compute capability times ten")
 
 #define PLAN_BOOLS(X)                                                                                                                     \
     X(fp4, "4-bit operands with block scales") X(emulate_fp4, "the target lacks block-scaled MMA")                                        \
+    X(sum_in_pv, "ones behind V make the row sum in the same wgmma")\
     X(q_resident, "Q fragments stay in registers") X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \
     X(safe, "")
 
@@ -44,7 +47,8 @@
 // Texts with static storage, or inside the plan.
 #define PLAN_TEXTS(X)                                                                                                                     \
     X(spec_name, "") X(target, "") X(io, "") X(mask, "") X(role, "") X(skeleton, "template of this role") X(qk_format, "")                 \
-    X(p_format, "") X(v_format, "") X(granularity, "\"\" for fp4") X(accumulate, "fp32 | fp16") X(row_sum, "exact | quantised") X(overlap, "none | pv")           \
+    X(p_format, "") X(v_format, "") X(granularity, "\"\" for fp4") X(accumulate, "fp32 | fp16") X(row_sum, "exact | quantised") X(max, "each_tile | on_overflow")\
+    X(overlap, "none | pv")           \
     X(k_scales_meaning, "")
 
 #define PLAN_INT(name, help) int name;

@@ -23,6 +23,7 @@
 #define SPEC_ENUM_SYMBOL_SMOOTH(s, t) SPEC_SMOOTH_##s,
 #define SPEC_ENUM_SYMBOL_ROTATE(s, t) SPEC_ROTATE_##s,
 #define SPEC_ENUM_SYMBOL_EXP(s, t) SPEC_EXP_##s,
+#define SPEC_ENUM_SYMBOL_MAX(s, t) SPEC_MAX_##s,
 #define SPEC_ENUM_SYMBOL_OVERLAP(s, t) SPEC_OVERLAP_##s,
 #define SPEC_ENUM_SYMBOL_ROW_SUM(s, t) SPEC_ROW_SUM_##s,
 #define SPEC_ENUM_SYMBOL_MASK(s, t) SPEC_MASK_##s,
@@ -36,6 +37,7 @@ enum spec_accumulator { SPEC_ENUM_ACCUMULATOR(SPEC_ENUM_SYMBOL_ACCUMULATOR) SPEC
 enum spec_smooth { SPEC_ENUM_SMOOTH(SPEC_ENUM_SYMBOL_SMOOTH) SPEC_SMOOTH_COUNT };
 enum spec_rotate { SPEC_ENUM_ROTATE(SPEC_ENUM_SYMBOL_ROTATE) SPEC_ROTATE_COUNT };
 enum spec_exp { SPEC_ENUM_EXP(SPEC_ENUM_SYMBOL_EXP) SPEC_EXP_COUNT };
+enum spec_max { SPEC_ENUM_MAX(SPEC_ENUM_SYMBOL_MAX) SPEC_MAX_COUNT };
 enum spec_overlap { SPEC_ENUM_OVERLAP(SPEC_ENUM_SYMBOL_OVERLAP) SPEC_OVERLAP_COUNT };
 enum spec_row_sum { SPEC_ENUM_ROW_SUM(SPEC_ENUM_SYMBOL_ROW_SUM) SPEC_ROW_SUM_COUNT };
 enum spec_mask { SPEC_ENUM_MASK(SPEC_ENUM_SYMBOL_MASK) SPEC_MASK_COUNT };
@@ -74,6 +76,7 @@ struct spec {
     struct spec_f32_list scale_search;
     enum spec_exp softmax_exp;
     enum spec_row_sum row_sum;
+    enum spec_max max;
     enum spec_overlap overlap;
     int lazy_rescale_log2;
     struct spec_int_list mask;
@@ -113,6 +116,7 @@ const char *spec_smooth_text(enum spec_smooth v);
 const char *spec_rotate_text(enum spec_rotate v);
 const char *spec_exp_text(enum spec_exp v);
 const char *spec_row_sum_text(enum spec_row_sum v);
+const char *spec_max_text(enum spec_max v);
 const char *spec_overlap_text(enum spec_overlap v);
 const char *spec_mask_text(enum spec_mask v);
 const char *spec_target_text(enum spec_target v);

@@ -94,6 +94,19 @@ static bool rotation_without_fp4(const struct spec *s) {
     return s->rotate_qk != SPEC_ROTATE_NONE && !is_fp4(s->qk_format);
 }
 
+// A kept maximum leaves P above 1 until the next one: it needs the head room that lazy rescaling gives.
+static bool kept_max_without_room(const struct spec *s) {
+    return s->max == SPEC_MAX_ON_OVERFLOW && !s->safe && s->lazy_rescale_log2 == 0;
+}
+
+static bool kept_max_of_other_scores(const struct spec *s) {
+    return s->max == SPEC_MAX_ON_OVERFLOW && (is_fp4(s->qk_format) || s->qk_granularity == SPEC_GRANULARITY_PER_TOKEN);
+}
+
+static bool kept_max_with_overlap(const struct spec *s) {
+    return s->max == SPEC_MAX_ON_OVERFLOW && s->overlap != SPEC_OVERLAP_NONE;
+}
+
 static bool safe_fp16_sums(const struct spec *s) {
     return s->safe && s->accumulate_in != SPEC_ACCUMULATOR_FP32;
 }
@@ -122,6 +135,9 @@ static const struct rule rules[] = {
     {"smooth.q", "qk.format", NULL, smooth_q_without_fp4, "needs an fp4 qk.format in this version"},
     {"rotate.qk", "qk.format", NULL, rotation_without_fp4, "needs an fp4 qk.format in this version"},
     {"scale_search", "qk.format", "pv.p", no_fp4, "needs an fp4 format in qk or pv"},
+    {"schedule.max", "softmax.lazy_rescale_log2", NULL, kept_max_without_room, "needs softmax.lazy_rescale_log2 of at least 1"},
+    {"schedule.max", "qk.granularity", "qk.format", kept_max_of_other_scores, "needs one scale for many keys: not fp4, not per_token"},
+    {"schedule.max", "schedule.overlap", NULL, kept_max_with_overlap, "needs schedule.overlap = none in this version"},
     {"pv.accumulate.in", "safe", NULL, safe_fp16_sums, "contradicts safe: true (fp32 accumulation)"},
     {"pv.accumulate.flush_tiles", "safe", NULL, safe_late_flush, "contradicts safe: true (fp32 adds after every tile)"},
     {"softmax.lazy_rescale_log2", "safe", NULL, safe_lazy_rescale, "contradicts safe: true (no lazy rescaling)"},

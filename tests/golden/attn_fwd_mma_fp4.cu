@@ -1,7 +1,7 @@
 // fp4_d64_attn_fwd_q128_k128_s2_w8_sm_120a_bf16_none
 // O = softmax(Q K^T * sm_scale) V   QK in nvfp4, PV in nvfp4
 //
-// spec fp4_d64 (hash efd642e03eb04d40)   variant q128_k128_s2_w8   target sm_120a   io bf16   mask none
+// spec fp4_d64 (hash f62bb2d21ec610ad)   variant q128_k128_s2_w8   target sm_120a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/attn_fwd_mma.cu.tl
 // again: sagegen expand --spec specs/fp4_d64.yaml --role attn_fwd --arch sm_120a --io bf16 --mask none --variant q128_k128_s2_w8
 
@@ -338,12 +338,12 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
             }
         }
 
-        // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
-        // out: rF fp32 scores in code units; r_k_scale[set]: what K's codes are worth
-        float rF[m_tiles][tile_k / 8][4];
         float r_k_scale[1]; // a set for each 128 keys of the tile
         #pragma unroll
         for (i32 s = 0; s < 1; s++) r_k_scale[s] = ((const float *)(k_tail + k_sf_bytes))[s * 4 + lane % 4];
+        // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
+        // out: rF fp32 scores in code units
+        float rF[m_tiles][tile_k / 8][4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll

@@ -1,7 +1,7 @@
 // int8_fp16_d64_attn_fwd_q128_k128_s2_w8_sm_80_bf16_causal
 // O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp16
 //
-// spec int8_fp16_d64 (hash 2a65af9e05646b0b)   variant q128_k128_s2_w8   target sm_80   io bf16   mask causal
+// spec int8_fp16_d64 (hash 57ce8d605b23cdc7)   variant q128_k128_s2_w8   target sm_80   io bf16   mask causal
 // made by sagegen 0.1.0 from templates/attn_fwd_mma.cu.tl
 // again: sagegen expand --spec specs/int8_fp16_d64.yaml --role attn_fwd --arch sm_80 --io bf16 --mask causal --variant q128_k128_s2_w8
 
@@ -281,12 +281,12 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
             }
         }
 
-        // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
-        // out: rF fp32 scores in code units; r_k_scale[set]: what K's codes are worth
-        float rF[m_tiles][tile_k / 8][4];
         float r_k_scale[2]; // a set for each 64 keys of the tile
         #pragma unroll
         for (i32 s = 0; s < 2; s++) r_k_scale[s] = ((const float *)k_tail)[s * 4 + lane % 4];
+        // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
+        // out: rF fp32 scores in code units
+        float rF[m_tiles][tile_k / 8][4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
@@ -309,10 +309,10 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
                 }
         }
 
-        // ---- stage 6/7: softmax -------------------------------------------------------------------------------------------------------
-        // in : rF, r_q_scale, r_k_scale      out: rP packed fp16, A fragment of PV: rows l/4, l/4+8, keys as the scores are held
         constexpr i32 pv_steps = v_row_bytes / 32; // MMA steps along the keys
         u32 rP[m_tiles][pv_steps][4];
+        // ---- stage 6/7: softmax -------------------------------------------------------------------------------------------------------
+        // in : rF, r_q_scale, r_k_scale      out: rP packed fp16, A fragment of PV: rows l/4, l/4+8, keys as the scores are held
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++) {
             #pragma unroll

@@ -1,7 +1,7 @@
 // int8_fp8_d128_attn_fwd_q128_k128_s2_w8_sm_90a_bf16_none
 // O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp8_e4m3
 //
-// spec int8_fp8_d128 (hash fdd28e74df0e6161)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
+// spec int8_fp8_d128 (hash 8c9f6d265745bcdd)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/attn_fwd_sm90.cu.tl
 // again: sagegen expand --spec specs/int8_fp8_d128.yaml --role attn_fwd --arch sm_90a --io bf16 --mask none --variant q128_k128_s2_w8
 
@@ -93,16 +93,14 @@ constexpr float log2_p_one = 8.80735493f;  // log2 of what p = 1 is stored as
 // ---- shared memory ----------------------------------------------------------------------------------------------------
 //   Q        offset      0   16384 bytes  [128][128] int8, panels of 128 bytes, swizzled
 //   K        offset  16384   34816 bytes  2 x [128][128] int8, panels of 128 bytes, swizzled; scales
-//   V        offset  51200   32768 bytes  2 x [128][128] fp8_e4m3 transposed, panels of 128 bytes, swizzled
-//   ones     offset  83968    1024 bytes  8 rows of ones for the row sum
-//   barriers offset  84992      72 bytes  mbarriers, table below
+//   V        offset  51200   34816 bytes  2 x [128][128] fp8_e4m3 transposed, panels of 128 bytes, swizzled; 8 rows of ones
+//   barriers offset  86016      72 bytes  mbarriers, table below
 constexpr i32 smem_q = 0;
 constexpr i32 smem_k = 16384, smem_k_stride = 17408;
-constexpr i32 smem_v = 51200, smem_v_stride = 16384;
-constexpr i32 smem_ones = 83968;
-constexpr i32 smem_barriers = 84992;
-static_assert(smem_k >= q_tile_bytes && smem_k_stride >= k_tile_bytes && smem_v_stride >= v_tile_bytes, "regions overlap");
-static_assert(smem_barriers + (1 + 4 * stages) * 8 <= 85064, "shared memory of the launch");
+constexpr i32 smem_v = 51200, smem_v_stride = 17408;
+constexpr i32 smem_barriers = 86016;
+static_assert(smem_k >= q_tile_bytes && smem_k_stride >= k_tile_bytes && smem_v_stride >= v_tile_bytes + 8 * v_row_bytes, "regions overlap");
+static_assert(smem_barriers + (1 + 4 * stages) * 8 <= 86088, "shared memory of the launch");
 
 // ---- barriers (mbarriers, 8 bytes each) ---------------------------------------------------------------------------------
 //   q_full            producer arrives with the bytes of Q     phase 0 once
@@ -112,7 +110,7 @@ static_assert(smem_barriers + (1 + 4 * stages) * 8 <= 85064, "shared memory of t
 //   v_empty[slot]     one thread of every consumer warp arrives: 8
 
 // ---- cost of one tile of keys, per block ------------------------------------------------------------------------------
-//   QK: 2 x 4 wgmma m64n128   PV: 2 x 4 wgmma m64n128   ex2: 16384   bytes loaded: 32800
+//   QK: 2 x 4 wgmma m64n128   PV: 2 x 4 wgmma m64n136   ex2: 16384   bytes loaded: 32800
 
 // mbarriers in shared memory, PTX ISA 9.7.13.15, sm_90: init with the number of arrivals; arrive; arrive and expect bytes of bulk copies;
 // wait until the phase with this parity has ended.
@@ -224,6 +222,38 @@ __device__ __forceinline__ void wgmma_qk(i32 (&d)[16][4], u64 a, u64 b, bool acc
         : "l"(a), "l"(b), "r"((i32)accumulate));
 }
 
+// D (64x128, lane l: rows l/4, l/4+8 of the warp's 16; columns 8n + 2(l%4) + {0,1}) = A B, asynchronous.
+// A 64x32 and B 32x128 K-major in shared memory. PTX ISA 9.7.15.5, sm_90a.
+__device__ __forceinline__ void wgmma_qk_first(i32 (&d)[16][4], u64 a, u64 b)
+{
+    asm volatile(
+        "{ .reg .pred p;\n"
+        "setp.ne.b32 p, %66, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+        "%64, %65, p; }"
+        : "=r"(d[0][0]), "=r"(d[0][1]), "=r"(d[0][2]), "=r"(d[0][3]),
+          "=r"(d[1][0]), "=r"(d[1][1]), "=r"(d[1][2]), "=r"(d[1][3]),
+          "=r"(d[2][0]), "=r"(d[2][1]), "=r"(d[2][2]), "=r"(d[2][3]),
+          "=r"(d[3][0]), "=r"(d[3][1]), "=r"(d[3][2]), "=r"(d[3][3]),
+          "=r"(d[4][0]), "=r"(d[4][1]), "=r"(d[4][2]), "=r"(d[4][3]),
+          "=r"(d[5][0]), "=r"(d[5][1]), "=r"(d[5][2]), "=r"(d[5][3]),
+          "=r"(d[6][0]), "=r"(d[6][1]), "=r"(d[6][2]), "=r"(d[6][3]),
+          "=r"(d[7][0]), "=r"(d[7][1]), "=r"(d[7][2]), "=r"(d[7][3]),
+          "=r"(d[8][0]), "=r"(d[8][1]), "=r"(d[8][2]), "=r"(d[8][3]),
+          "=r"(d[9][0]), "=r"(d[9][1]), "=r"(d[9][2]), "=r"(d[9][3]),
+          "=r"(d[10][0]), "=r"(d[10][1]), "=r"(d[10][2]), "=r"(d[10][3]),
+          "=r"(d[11][0]), "=r"(d[11][1]), "=r"(d[11][2]), "=r"(d[11][3]),
+          "=r"(d[12][0]), "=r"(d[12][1]), "=r"(d[12][2]), "=r"(d[12][3]),
+          "=r"(d[13][0]), "=r"(d[13][1]), "=r"(d[13][2]), "=r"(d[13][3]),
+          "=r"(d[14][0]), "=r"(d[14][1]), "=r"(d[14][2]), "=r"(d[14][3]),
+          "=r"(d[15][0]), "=r"(d[15][1]), "=r"(d[15][2]), "=r"(d[15][3])
+        : "l"(a), "l"(b), "r"(0));
+}
+
 // 2^x, relative error 2^-22, ex2(-inf) = +0. PTX ISA 9.7.3.20, sm_50.
 __device__ __forceinline__ float ex2(float x)
 {
@@ -244,19 +274,20 @@ __device__ __forceinline__ u32 pack_e4m3x4(float a, float b, float c, float d)
     return r;
 }
 
-// D (64x128, lane l: rows l/4, l/4+8 of the warp's 16; columns 8n + 2(l%4) + {0,1}) = A B + (accumulate ? D : 0), asynchronous.
-// A 64x32 from registers (rows l/4, l/4+8; bytes 4(l%4)..+3 and +16), B 32x128 K-major in shared memory. PTX ISA 9.7.15.5, sm_90a.
-__device__ __forceinline__ void wgmma_pv(float (&d)[16][4], const u32 (&a)[4], u64 b, bool accumulate)
+// D (64x136, lane l: rows l/4, l/4+8 of the warp's 16; columns 8n + 2(l%4) + {0,1}) = A B + (accumulate ? D : 0), asynchronous.
+// A 64x32 from registers (rows l/4, l/4+8; bytes 4(l%4)..+3 and +16), B 32x136 K-major in shared memory. PTX ISA 9.7.15.5, sm_90a.
+__device__ __forceinline__ void wgmma_pv(float (&d)[17][4], const u32 (&a)[4], u64 b, bool accumulate)
 {
     asm volatile(
         "{ .reg .pred p;\n"
-        "setp.ne.b32 p, %69, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {"
+        "setp.ne.b32 p, %73, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n136k32.f32.e4m3.e4m3 {"
         "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
         "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
         "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-        "{%64, %65, %66, %67}, %68, p, 1, 1; }"
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+        "%64, %65, %66, %67}, "
+        "{%68, %69, %70, %71}, %72, p, 1, 1; }"
         : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]),
           "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]),
           "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]),
@@ -272,21 +303,8 @@ __device__ __forceinline__ void wgmma_pv(float (&d)[16][4], const u32 (&a)[4], u
           "+f"(d[12][0]), "+f"(d[12][1]), "+f"(d[12][2]), "+f"(d[12][3]),
           "+f"(d[13][0]), "+f"(d[13][1]), "+f"(d[13][2]), "+f"(d[13][3]),
           "+f"(d[14][0]), "+f"(d[14][1]), "+f"(d[14][2]), "+f"(d[14][3]),
-          "+f"(d[15][0]), "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((i32)accumulate));
-}
-
-// D (64x8, lane l: rows l/4, l/4+8 of the warp's 16; columns 8n + 2(l%4) + {0,1}) = A B + (accumulate ? D : 0), asynchronous.
-// A 64x32 from registers (rows l/4, l/4+8; bytes 4(l%4)..+3 and +16), B 32x8 K-major in shared memory. PTX ISA 9.7.15.5, sm_90a.
-__device__ __forceinline__ void wgmma_sum(float (&d)[1][4], const u32 (&a)[4], u64 b, bool accumulate)
-{
-    asm volatile(
-        "{ .reg .pred p;\n"
-        "setp.ne.b32 p, %9, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e4m3 {"
-        "%0, %1, %2, %3}, "
-        "{%4, %5, %6, %7}, %8, p, 1, 1; }"
-        : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3])
+          "+f"(d[15][0]), "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3]),
+          "+f"(d[16][0]), "+f"(d[16][1]), "+f"(d[16][2]), "+f"(d[16][3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((i32)accumulate));
 }
 
@@ -339,7 +357,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         }
         fence_barrier_init();
     }
-    for (i32 i = tid; i < 256; i += threads) ((u32 *)(smem + smem_ones))[i] = 0x38383838u; // 8 rows of ones
+    for (i32 i = tid; i < stages * 256; i += threads) // 8 rows of ones behind V in each slot
+        *(u32 *)(smem + smem_v + i / 256 * smem_v_stride + v_tile_bytes + i % 256 * 4) = 0x38383838u;
     fence_proxy_async();
     __syncthreads();
 
@@ -392,31 +411,33 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     mbar_wait(q_full, 0);
 
     // ---- main loop over tiles of keys ---------------------------------------------------------------------------------
+    constexpr i32 pv_steps = v_row_bytes / 32; // MMA steps along the keys
     #pragma unroll 1
     for (i32 j = 0; j < tiles; j++) {
         const i32 slot = j % stages;
         const u32 phase = j / stages & 1;
+        i32 rS[m_tiles][tile_k / 8][4];
+        u32 rP[m_tiles][pv_steps][4];
         // ---- stage 4/7: qk_gemm -------------------------------------------------------------------------------------------------
         // in : desc_q [64][d_qk] int8, K tile [panel][tile_k][128 bytes] in slot `slot`, both swizzled
-        // out: rS int32: rows l/4, l/4+8 of the warp's 16; keys 8n + 2(l%4) + {0,1}
-        i32 rS[m_tiles][tile_k / 8][4];
+        // out: rS int32, once waited for: rows l/4, l/4+8 of the warp's 16; keys 8n + 2(l%4) + {0,1}
         const u64 desc_k = wgmma_descriptor<qk_panel_bytes>(s_base + smem_k + slot * smem_k_stride);
-        const u8 *k_tail = smem + smem_k + slot * smem_k_stride + k_data_bytes; // scales behind K's codes
         mbar_wait(k_full + 8 * slot, phase);
         wgmma_fence();
-        wgmma_qk(rS[0], desc_q + 0, desc_k + 0, false); // step 0: panel 0
+        wgmma_qk_first(rS[0], desc_q + 0, desc_k + 0); // step 0: panel 0
         wgmma_qk(rS[0], desc_q + 2, desc_k + 2, true); // step 1: panel 0
         wgmma_qk(rS[0], desc_q + 4, desc_k + 4, true); // step 2: panel 0
         wgmma_qk(rS[0], desc_q + 6, desc_k + 6, true); // step 3: panel 0
         wgmma_commit();
         wgmma_wait<0>();
 
-        // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
-        // out: rF fp32 scores in code units; r_k_scale[set]: what K's codes are worth
-        float rF[m_tiles][tile_k / 8][4];
+        const u8 *k_tail = smem + smem_k + slot * smem_k_stride + k_data_bytes; // scales behind K's codes
         float r_k_scale[2]; // a set for each 64 keys of the tile
         #pragma unroll
         for (i32 s = 0; s < 2; s++) r_k_scale[s] = ((const float *)k_tail)[s * 4 + lane % 4];
+        // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
+        // out: rF fp32 scores in code units
+        float rF[m_tiles][tile_k / 8][4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
@@ -441,8 +462,6 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
 
         // ---- stage 6/7: softmax -------------------------------------------------------------------------------------------------------
         // in : rF, r_q_scale, r_k_scale      out: rP packed fp8_e4m3, A fragment of PV: rows l/4, l/4+8, keys as the scores are held
-        constexpr i32 pv_steps = v_row_bytes / 32; // MMA steps along the keys
-        u32 rP[m_tiles][pv_steps][4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++) {
             #pragma unroll
@@ -481,22 +500,16 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                 }
         }
 
+        float acc[17][4]; // fresh each tile: the tensor core's own sum has 13 mantissa bits
         // ---- stage 7/7: pv_gemm ---------------------------------------------------------------------------------------------------
-        // in : rP, V tile [panel][d_v][128 bytes] fp8_e4m3, transposed, swizzled, in slot `slot`      out: rO
+        // in : rP, V tile [panel][d_v][128 bytes] fp8_e4m3, transposed, swizzled, in slot `slot`      out, once waited for: acc
         const u64 desc_v = wgmma_descriptor<v_panel_bytes>(s_base + smem_v + slot * smem_v_stride);
-        float acc[d_v / 8][4]; // fresh each tile: the tensor core's own sum has 13 mantissa bits
-        float sum[1][4]; // P times a column of ones
-        const u64 desc_ones = wgmma_descriptor<128>(s_base + smem_ones);
         mbar_wait(v_full + 8 * slot, phase);
         wgmma_fence();
         wgmma_pv(acc, rP[0][0], desc_v + 0, false); // keys 0...
         wgmma_pv(acc, rP[0][1], desc_v + 2, true); // keys 32...
         wgmma_pv(acc, rP[0][2], desc_v + 4, true); // keys 64...
         wgmma_pv(acc, rP[0][3], desc_v + 6, true); // keys 96...
-        wgmma_sum(sum, rP[0][0], desc_ones, false);
-        wgmma_sum(sum, rP[0][1], desc_ones, true);
-        wgmma_sum(sum, rP[0][2], desc_ones, true);
-        wgmma_sum(sum, rP[0][3], desc_ones, true);
         wgmma_commit();
         wgmma_wait<0>();
         if (lane == 0) mbar_arrive(v_empty + 8 * slot);
@@ -504,8 +517,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         for (i32 n = 0; n < d_v / 8; n++)
             #pragma unroll
             for (i32 e = 0; e < 4; e++) rO[0][n][e] += acc[n][e];
-        r_sum[0][0] += sum[0][0];
-        r_sum[0][1] += sum[0][2];
+        r_sum[0][0] += acc[d_v / 8][0];
+        r_sum[0][1] += acc[d_v / 8][2];
     }
 
     // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------

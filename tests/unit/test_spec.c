@@ -163,6 +163,7 @@ static void test_canonical(void **state) {
                                    "rotate.qk: hadamard\n"
                                    "safe: false\n"
                                    "scale_search: [6, 5.5, 4, 3.125]\n"
+                                   "schedule.max: each_tile\n"
                                    "schedule.overlap: none\n"
                                    "smooth.k: none\n"
                                    "smooth.q: {group: 32}\n"
