@@ -11,6 +11,7 @@
 
 enum { CMD_DONE = 0, CMD_FAILED = 1, CMD_BAD_INPUT = 2 };
 
+int cmd_bench(int argc, char **argv);
 int cmd_cache(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);

@@ -38,6 +38,7 @@ static const struct command {
     {"where", cmd_where, "say which template line emitted a line of CUDA"},
     {"run", cmd_run, "run attention on your own tensors"},
     {"verify", cmd_verify, "compare kernels with the float64 reference"},
+    {"bench", cmd_bench, "time kernels beside cuDNN, FlashAttention and others"},
     {"fields", cmd_fields, "print every field that a spec may have"},
     {"cache", cmd_cache, "path, ls or clear the kernel cache"},
     {"doctor", cmd_doctor, "say what of driver, NVRTC, GPUs and cache works"},

@@ -68,6 +68,51 @@ enum process_answer process_read(const struct process *process, void *data, size
     return PROCESS_ANSWER;
 }
 
+/* -- Lines ---- */
+
+enum { LINE_MOST = 1 << 20 };
+
+// Whether a line was taken out of pending.
+static bool take_line(struct buf *pending, struct buf *line) {
+    const char *end = pending->len ? memchr(pending->data, '\n', pending->len) : NULL;
+    if (!end) return false;
+    const size_t len = (size_t)(end - pending->data);
+    buf_clear(line);
+    buf_append(line, pending->data, len);
+    memmove(pending->data, end + 1, pending->len - len - 1);
+    pending->len -= len + 1;
+    return true;
+}
+
+// Waits in steps of a second, so that an interrupt just before the wait is seen.
+static enum process_answer wait_for(int fd, int timeout_s) {
+    for (int waited_s = 0; waited_s < timeout_s;) {
+        if (cmd_interrupted()) return PROCESS_STOPPED;
+        struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+        const int ready = poll(&poll_fd, 1, 1000);
+        if (ready > 0) return PROCESS_ANSWER;
+        waited_s += ready == 0;
+    }
+    return PROCESS_SILENT;
+}
+
+enum process_answer process_read_line(const struct process *process, struct buf *pending, struct buf *line,
+                                      int timeout_s) {
+    char block[4096];
+    while (!take_line(pending, line)) {
+        if (pending->len > LINE_MOST) return PROCESS_END;
+        const enum process_answer answer = wait_for(process->fd, timeout_s);
+        if (answer != PROCESS_ANSWER) return answer;
+        const ssize_t n = read(process->fd, block, sizeof block);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return PROCESS_END;
+        buf_append(pending, block, (size_t)n);
+    }
+    return PROCESS_ANSWER;
+}
+
+/* -- End ---- */
+
 int process_end(struct process *process, bool kill_it) {
     int status = 0;
     if (kill_it) kill(process->pid, SIGKILL);

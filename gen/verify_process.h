@@ -1,12 +1,13 @@
-// verify_process: a child process that does one piece of work and reports through a pipe. A process that called the
+// verify_process: a child process that does one piece of work and reports through a pipe; of `sagegen verify` and
+// `sagegen bench`. A process that called the
 // driver cannot hand it on: after fork, cuInit fails in the child with CUDA_ERROR_NOT_INITIALIZED. So `sagegen verify`
 // calls it in such children alone, and so does NVRTC's search, which asks for the driver's version.
 // SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_VERIFY_PROCESS_H
 #define SAGE_GEN_VERIFY_PROCESS_H
 
+#include "buf.h"
 #include <stdbool.h>
-#include <stddef.h>
 #include <sys/types.h>
 
 struct process {
@@ -26,6 +27,11 @@ enum process_answer { PROCESS_ANSWER, PROCESS_END, PROCESS_SILENT, PROCESS_STOPP
 // Reads all bytes. END: the child closed the pipe before; SILENT: for timeout_s seconds nothing came; STOPPED: the user
 // interrupted this process (cmd_interrupt.h).
 enum process_answer process_read(const struct process *process, void *data, size_t bytes, int timeout_s);
+
+// The next line, without its end; pending keeps what was read beyond it, from call to call. END also for a last line that
+// has no end, and for one of over a megabyte.
+enum process_answer process_read_line(const struct process *process, struct buf *pending, struct buf *line,
+                                      int timeout_s);
 
 // Waits for the child's end, which kill_it brings about. Returns its exit status, or minus the signal that ended it.
 int process_end(struct process *process, bool kill_it);

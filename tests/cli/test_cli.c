@@ -92,8 +92,8 @@ static void need_nvrtc(void) {
 
 static void test_help_and_version(void **state) {
     (void)state;
-    static const char *const commands[] = {"",      "build",  "check", "list",  "expand",
-                                           "where", "fields", "cache", "doctor"};
+    static const char *const commands[] = {"",       "build", "check",  "list",  "expand", "where",
+                                           "fields", "cache", "doctor", "bench", "verify"};
     expect("--version", 0, "sagegen ", "");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         char words[64];
@@ -129,6 +129,17 @@ static void test_mistyped_words_are_bad_input_with_a_suggestion(void **state) {
         {"expand --spec fp4_d128 --role quantize", "did you mean 'quantise'?"},
         {"expand --spec int8_fp16_d64 --role delta_s", "needs no such kernel"},
         {"cache lst", "did you mean 'ls'?"},
+        {"bench --contenders fa3_fp9", "did you mean 'fa3_fp8'?"},
+        {"bench --mode kernl", "did you mean 'kernel'?"},
+        {"bench --mask casual", "did you mean 'causal'?"},
+        {"bench --n 0", "--n must be a whole number"},
+        {"bench --d 60", "d must be a multiple of 8, not 60"},
+        {"bench --quick --n 4096", "exclude --d, --n"},
+        {"bench --problems nothing.txt", "no file and no shipped problems are named 'nothing.txt'"},
+        {"bench record.json", "a record is shown by --table record.json"},
+        {"bench --table nothing.json", "nothing.json: error: cannot be opened"},
+        {"bench --table a.json --quick", "--table shows a record"},
+        {"bench --spec fp4_d129", "did you mean 'fp4_d128'?"},
         {"where kernel.cu", "is not FILE.cu:LINE"},
         {"where nothing.cu:1", "nothing.map: No such file"},
     };
@@ -373,6 +384,146 @@ static void test_compile_errors_point_at_templates(void **state) {
     assert_false(exists("kernels"));
 }
 
+/* -- Bench ---------------------------------------------------------------------- */
+
+#define BENCH_RECORD SOURCE_DIR "/tuning/bench/h100.json"
+
+static void test_bench_shows_a_record_without_a_gpu(void **state) {
+    (void)state;
+    setenv("SAGE_DRIVER", "/nothing/libcuda.so.1", 1);
+    expect("bench --table " BENCH_RECORD " --d 128 --mask causal --plot plot.svg", 0, "d = 128, causal:", "");
+    assert_null(strstr(cli.out, "d = 64"));
+    assert_non_null(strstr(cli.out, " / best bf16"));
+    read_text("plot.svg", cli.out, sizeof cli.out);
+    assert_int_equal(strncmp(cli.out, "<svg xmlns=", 11), 0);
+    write_text("empty.json", "[]");
+    expect("bench --table empty.json --plot none.svg", 1, "", "there is nothing to plot");
+    assert_false(exists("none.svg"));
+    write_text("bad.json", "[\n{\"kernel\": 1}\n]");
+    expect("bench --table bad.json", 2, "", "bad.json: error: record 1: 'kernel' must be a text");
+    unsetenv("SAGE_DRIVER");
+}
+
+static void test_bench_needs_a_gpu_to_measure(void **state) {
+    (void)state;
+    setenv("SAGE_DRIVER", "/nothing/libcuda.so.1", 1);
+    expect("bench --quick", 1, "", "nothing can be measured, no usable GPU");
+    assert_non_null(strstr(cli.err, "sagegen bench --table FILE.json"));
+    write_text("p.txt", "128 4096 4 32 full\n128 4096 4 none full\n");
+    expect("bench --problems p.txt", 2, "", "p.txt:2:12: error: heads must be a whole number");
+    write_text("bad.json", "{}");
+    expect("bench --out bad.json", 2, "", "bad.json: error: is no record"); // before anything is measured
+    unsetenv("SAGE_DRIVER");
+}
+
+static void write_python(const char *body) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/python", cli.dir);
+    write_text("python", body);
+    assert_int_equal(chmod(path, 0755), 0);
+}
+
+#define BENCH_WORDS "bench --python ./python --contenders cudnn_bf16 --n 1024 --commit abc --out r.json "
+
+// A stand-in for the GPU and one for Python, which says that 1 ms was measured.
+static void test_bench_writes_and_adds_to_a_record(void **state) {
+    (void)state;
+    static const char script[] =
+        "#!/bin/sh\necho '{\"event\": \"start\", \"gpu\": \"\", \"found\": {}, \"missing\": {\"fa4_bf16\": \"no "
+        "module\"}}'\n"
+        "echo '{\"event\": \"doing\", \"problem\": 0, \"contender\": \"cudnn_bf16\", \"kernel\": "
+        "\"attention_forward\"}'\n"
+        "for m in kernel end_to_end; do echo \"{\\\"event\\\": \\\"row\\\", \\\"problem\\\": 0, \\\"contender\\\": "
+        "\\\"cudnn_bf16\\\", \\\"kernel\\\": \\\"attention_forward\\\", \\\"mode\\\": \\\"$m\\\", \\\"ms\\\": 1}\"; "
+        "done\n";
+    char text[2048];
+    setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
+    snprintf(text, sizeof text, "%s%s", script,
+             "echo '{\"event\": \"done\", \"problem\": 0}'\necho '{\"event\": \"end\"}'\n");
+    write_python(text);
+    expect(BENCH_WORDS "--plot p.svg", 0, "cudnn_bf16    69\n", "fa4_bf16 is not here: no module");
+    assert_true(exists("p.svg"));
+    expect(BENCH_WORDS "--causal --json", 0, "\"tops\": 34.36", "[1/1]");
+    json_error_t error;
+    char path[128];
+    snprintf(path, sizeof path, "%s/r.json", cli.dir);
+    json_t *root = json_load_file(path, 0, &error);
+    assert_int_equal(json_array_size(root), 4); // both runs, both modes
+    assert_string_equal(json_string_value(json_object_get(json_array_get(root, 0), "commit")), "abc");
+    json_decref(root);
+    expect("bench --table r.json --compare r.json", 0, "69 +0.0%", "");
+    snprintf(text, sizeof text, "%s%s", script, "kill -INT $PPID; sleep 60\n"); // Ctrl-C
+    write_python(text);
+    expect("bench --python ./python --contenders cudnn_bf16 --n 2048 --out s.json", 1, "cudnn_bf16",
+           "interrupted: 0 of 1 problems are measured");
+    assert_true(exists("s.json"));
+    unsetenv("SAGE_DRIVER");
+}
+
+static void test_bench_without_torch_measures_sagegen_alone(void **state) {
+    (void)state;
+    need_nvrtc();
+    setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
+    write_python("#!/bin/sh\necho '{\"event\": \"cannot\", \"reason\": \"no PyTorch\"}'\n");
+    expect("bench --python ./python --spec int8_fp8_d64 --d 64 --n 512", 0, "int8_fp8_d64 end to end",
+           "no peer was found, sagegen is measured alone: ./python: no PyTorch");
+    unsetenv("SAGE_DRIVER");
+}
+
+static const json_t *bench_row(const json_t *rows, const char *contender, const char *mode) {
+    size_t i;
+    const json_t *row;
+    json_array_foreach(rows, i, row) {
+        if (strcmp(json_string_value(json_object_get(row, "contender")), contender) == 0 &&
+            strcmp(json_string_value(json_object_get(row, "mode")), mode) == 0)
+            return row;
+    }
+    print_message("no row of %s, %s\n", contender, mode);
+    fail();
+    return NULL;
+}
+
+static void expect_reason(const json_t *rows, const char *contender, const char *part) {
+    const json_t *row = bench_row(rows, contender, "kernel");
+    const char *reason = json_string_value(json_object_get(row, "reason"));
+    assert_true(json_is_null(json_object_get(row, "ms")));
+    if (!reason || !strstr(reason, part)) print_message("%s: %s\n", contender, reason ? reason : "no reason");
+    assert_true(reason && strstr(reason, part));
+}
+
+// measure.py itself, with libsage, on stand-ins for the GPU and for PyTorch and the peers (tests/cli/python): all calls
+// have their form, and what fails becomes a row.
+static void test_bench_measures_all_contenders(void **state) {
+    (void)state;
+    static const char *const good[] = {"sagegen", "cudnn_bf16", "fa3_bf16", "fa3_fp8", "sageattention"};
+#ifdef __SANITIZE_ADDRESS__
+    skip(); // Python cannot load a libsage that was built with the sanitizers
+#endif
+    need_nvrtc();
+    if (system("python3 -c 'import ctypes, json' >/dev/null 2>&1") != 0) skip();
+    setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
+    setenv("PYTHONPATH", SOURCE_DIR "/tests/cli/python", 1);
+    setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
+    json_t *rows =
+        expect_json("bench --spec int8_fp8_d128 --d 128 --n 512 --batch 1 --heads 2 --causal --json --out r.json", 0);
+    assert_int_equal(json_array_size(rows), 14);
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        const json_t *row = bench_row(rows, good[i], "end_to_end");
+        assert_non_null(bench_row(rows, good[i], "kernel"));
+        assert_int_equal(json_integer_value(json_object_get(row, "repeats")), 20);
+        assert_true(json_real_value(json_object_get(row, "ms")) == 1.0);
+    }
+    expect_reason(rows, "fa2_bf16", "RuntimeError: No available kernel.");
+    expect_reason(rows, "fa4_bf16", "not timed: its output is not that of int8_fp8_d128");
+    json_decref(rows);
+    rows = expect_json("bench --spec int8_fp8_d128 --n 16777216 --json", 1); // more than the stand-in has
+    expect_reason(rows, "sagegen", "out of GPU memory");
+    json_decref(rows);
+    unsetenv("PYTHONDONTWRITEBYTECODE");
+    unsetenv("PYTHONPATH");
+    unsetenv("SAGE_DRIVER");
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -393,6 +544,11 @@ int main(void) {
         TEST(test_out_writes_whole_files_and_replaces_no_others),
         TEST(test_safe_files_lie_beside_plain_ones),
         TEST(test_compile_errors_point_at_templates),
+        TEST(test_bench_shows_a_record_without_a_gpu),
+        TEST(test_bench_needs_a_gpu_to_measure),
+        TEST(test_bench_writes_and_adds_to_a_record),
+        TEST(test_bench_without_torch_measures_sagegen_alone),
+        TEST(test_bench_measures_all_contenders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,15 @@
+// bench_machine: the provenance of a measurement: GPU, driver, NVRTC, commit of this program, date; and where libsage
+// is. SPDX-License-Identifier: Apache-2.0
+#ifndef SAGE_GEN_BENCH_MACHINE_H
+#define SAGE_GEN_BENCH_MACHINE_H
+
+#include "bench_record.h"
+
+// GPU 0; its compute capability times ten. False: why says what is missing.
+bool bench_machine_gpu(struct bench_record *stamp, int *sm, char *why, size_t why_bytes);
+// All but the GPU; what cannot be found stays "". commit NULL: the one this program was built from.
+void bench_machine_stamp(struct bench_record *stamp, const char *commit);
+// libsage.so beside this program, where `make install` and the build put it, else "libsage.so.0" for the loader.
+void bench_machine_library(struct buf *out);
+
+#endif

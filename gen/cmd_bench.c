@@ -1,0 +1,239 @@
+// cmd_bench: `sagegen bench`: how fast the kernels are, beside what else this machine has. The line: words -> problems
+// -> GPU -> kernels -> Python, or alone -> record -> plot -> table. What is measured is written however the run ends.
+// SPDX-License-Identifier: Apache-2.0
+#include "bench_words.h"
+#include "cmd_interrupt.h"
+
+#include "bench_machine.h"
+#include "bench_plot.h"
+#include "bench_table.h"
+#include "device.h"
+#include "shipped.h"
+#include <errno.h>
+#include <ftw.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* -- Records that are there already ---- */
+
+// Before anything is measured: a file that cannot be merged with must not cost the measurement.
+static bool read_records(struct bench_command *b) {
+    if (b->table && !bench_records_read(&b->records, b->table, &b->diag)) return false;
+    if (b->compare && !bench_records_read(&b->old, b->compare, &b->diag)) return false;
+    return !b->out || access(b->out, F_OK) != 0 || bench_records_read(&b->written, b->out, &b->diag);
+}
+
+/* -- GPU and kernels ---- */
+
+static bool open_gpu(struct bench_command *b) {
+    char why[DEVICE_ERROR_BYTES];
+    b->status = CMD_FAILED;
+    if (bench_machine_gpu(&b->job.stamp, &b->sm, why, sizeof why)) {
+        bench_machine_stamp(&b->job.stamp, b->commit);
+        return true;
+    }
+    cmd_failed("nothing can be measured, no usable GPU: %s", why);
+    fputs("sagegen: note: a record that is there can be shown: sagegen bench --table FILE.json [--plot FILE.svg]\n",
+          stderr);
+    return false;
+}
+
+static bool make_scratch(struct bench_command *b) {
+    const char *parent = getenv("TMPDIR");
+    buf_printf(&b->scratch, "%s/sagegen-bench-XXXXXX", parent && parent[0] ? parent : "/tmp");
+    if (!mkdtemp(b->scratch.data)) {
+        cmd_failed("%s: %s", b->scratch.data, strerror(errno));
+        buf_free(&b->scratch);
+        return false;
+    }
+    buf_printf(&b->kernel_dir, "%s/kernels", b->scratch.data);
+    return true;
+}
+
+static bool is_wanted(const struct bench_command *b, int d) {
+    for (int i = 0; i < b->problems.count; i++)
+        if (b->problems.item[i].d == d) return true;
+    return false;
+}
+
+static bool runs_here(const struct bench_command *b, const struct spec *spec) {
+    for (int i = 0; i < spec->targets.count; i++)
+        if (meta_target_rank(spec_target_text((enum spec_target)spec->targets.item[i]), b->sm) > 0) return true;
+    return false;
+}
+
+// Every shipped spec that this GPU runs, of the head dims wanted.
+static bool add_shipped(struct bench_command *b) {
+    for (int i = 0; i < shipped_count(); i++) {
+        const char *name;
+        const size_t len = shipped_name(shipped_get(i), &name);
+        char *own = xstrndup(name, len);
+        struct cmd_specs one = {0};
+        const bool usable = cmd_specs_add(&one, own) && one.item[0]->spec.head_dim_qk == one.item[0]->spec.head_dim_v &&
+                            is_wanted(b, one.item[0]->spec.head_dim_qk) && runs_here(b, &one.item[0]->spec);
+        cmd_specs_free(&one);
+        if (usable) cmd_specs_add(&b->specs, own);
+        free(own);
+    }
+    return true;
+}
+
+// The straight line of the main command, for one spec. Its messages are printed.
+static bool build_spec(const struct bench_command *b, const struct cmd_spec *spec) {
+    const char *words[] = {"build", "--spec", spec->file, "--arch",           "native",
+                           "--io",  "bf16",   "--out",    b->kernel_dir.data, NULL};
+    struct cmd_build build = {0};
+    const bool ok = cmd_build_options(&build, 9, (char **)(uintptr_t)words) && cmd_build_plan(&build) &&
+                    cmd_build_open(&build) && cmd_build_compile(&build) && cmd_build_write(&build) &&
+                    build.status == CMD_DONE;
+    cmd_build_close(&build);
+    return ok;
+}
+
+static bool build_kernels(struct bench_command *b) {
+    if (!b->job.contender[BENCH_SAGEGEN]) return true;
+    if (b->specs.count == 0) add_shipped(b);
+    b->spec = xcalloc((size_t)b->specs.count + 1, sizeof *b->spec);
+    for (int i = 0; i < b->specs.count && !cmd_interrupted(); i++) {
+        const struct spec *spec = &b->specs.item[i]->spec;
+        if (!is_wanted(b, spec->head_dim_qk))
+            cmd_failed("%s: none of the problems has head dim %d", spec->name, spec->head_dim_qk);
+        else if (build_spec(b, b->specs.item[i]))
+            b->spec[b->job.specs++] = (struct bench_spec){spec->name, spec->head_dim_qk};
+    }
+    b->job.spec = b->spec;
+    if (b->job.specs > 0 || cmd_interrupted()) return !cmd_interrupted();
+    cmd_failed("there is no kernel to measure on this GPU (sm_%d)", b->sm);
+    return false;
+}
+
+/* -- Measuring ---- */
+
+static int count_measured(const struct bench_records *records) {
+    int count = 0;
+    for (int i = 0; i < records->count; i++) count += records->item[i].ms > 0;
+    return count;
+}
+
+static enum bench_end run(struct bench_command *b, struct buf *why) {
+    const enum bench_end end = bench_python_run(&b->job, &b->python, &b->records, why);
+    if (end != BENCH_NO_PEER || !b->job.contender[BENCH_SAGEGEN]) return end;
+    bench_progress_note(&b->progress, "no peer was found, sagegen is measured alone: %s: %s", b->python.program,
+                        why->data);
+    buf_clear(why);
+    return bench_alone_run(&b->job, &b->records, why);
+}
+
+static bool measure(struct bench_command *b) {
+    struct buf why = {0};
+    buf_puts(&why, "");
+    if (!b->python.library) bench_machine_library(&b->library);
+    if (!b->python.library) b->python.library = b->library.data;
+    b->job.problems = &b->problems;
+    b->job.scratch = b->scratch.data;
+    b->job.kernel_dir = b->kernel_dir.data;
+    b->job.progress = &b->progress;
+    cmd_interrupt_catch();
+    bench_progress_start(&b->progress, &b->problems);
+    const enum bench_end end = run(b, &why);
+    bench_progress_end(&b->progress);
+    bench_records_sort(&b->records);
+    const int measured = count_measured(&b->records);
+    if (end == BENCH_STOPPED)
+        cmd_failed("interrupted: %d of %d problems are measured", b->progress.done, b->problems.count);
+    else if (end != BENCH_ENDED)
+        cmd_failed("%s", why.data[0] ? why.data : "the measurement failed");
+    else if (measured > 0)
+        b->status = CMD_DONE;
+    else
+        cmd_failed("nothing could be measured");
+    buf_free(&why);
+    return b->records.count > 0;
+}
+
+/* -- Results ---- */
+
+static bool write_out(struct bench_command *b) {
+    struct buf text = {0};
+    if (!b->out) return true;
+    bench_records_merge(&b->written, &b->records);
+    bench_records_sort(&b->written);
+    bench_records_print(&b->written, &text);
+    const bool ok = bench_file_write(b->out, &text, &b->diag);
+    buf_free(&text);
+    return ok;
+}
+
+static bool write_plot(struct bench_command *b) {
+    struct buf text = {0};
+    if (!b->plot) return true;
+    bool ok = bench_plot_print(b->out ? &b->written : &b->records, &text);
+    if (!ok) cmd_failed("there is nothing to plot");
+    ok = ok && bench_file_write(b->plot, &text, &b->diag);
+    buf_free(&text);
+    return ok;
+}
+
+static bool print(const struct bench_command *b) {
+    const struct bench_table_options table = {.markdown = b->markdown, .old = b->compare ? &b->old : NULL};
+    struct buf text = {0};
+    buf_puts(&text, "");
+    if (b->json)
+        bench_records_print(&b->records, &text);
+    else
+        bench_table_print(&b->records, &table, &text);
+    const bool ok = cmd_print(&text);
+    buf_free(&text);
+    return ok;
+}
+
+static bool show(struct bench_command *b) {
+    if (b->table && b->d.count) bench_records_keep_d(&b->records, b->d.item[0]);
+    if (b->table && b->full != b->causal) bench_records_keep_mask(&b->records, b->causal);
+    bench_records_sort(&b->records);
+    const bool written = write_out(b), plotted = write_plot(b);
+    return print(b) && written && plotted;
+}
+
+/* -- End ---- */
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *ftw) {
+    (void)info, (void)kind, (void)ftw;
+    return remove(path);
+}
+
+static void close_bench(struct bench_command *b) {
+    if (b->scratch.len) nftw(b->scratch.data, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    bench_records_free(&b->records);
+    bench_records_free(&b->written);
+    bench_records_free(&b->old);
+    bench_record_free(&b->job.stamp);
+    bench_problems_free(&b->problems);
+    cmd_specs_free(&b->specs);
+    diag_free(&b->diag);
+    free(b->spec);
+    buf_free(&b->library);
+    buf_free(&b->problem_text);
+    buf_free(&b->scratch);
+    buf_free(&b->kernel_dir);
+}
+
+int cmd_bench(int argc, char **argv) {
+    struct bench_command b = {.status = CMD_BAD_INPUT};
+    if (bench_words_read(&b, argc, argv) && read_records(&b)) {
+        if (b.table)
+            b.status = show(&b) ? CMD_DONE : CMD_FAILED;
+        else if (bench_words_problems(&b) // file, shipped name or numbers
+                 && open_gpu(&b)          // GPU 0, and what the record says of this machine
+                 && make_scratch(&b)      // kernels and messages, for this run
+                 && build_kernels(&b)     // specs -> cubins, from the cache or NVRTC
+                 && measure(&b)           // in Python, or alone
+                 && !show(&b))            // record, plot, table
+            b.status = CMD_FAILED;
+    }
+    close_bench(&b);
+    return b.status;
+}
