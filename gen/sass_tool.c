@@ -121,7 +121,8 @@ static _Noreturn void be_nvdisasm(const char *tool, int cubin, int out, int err)
     char path[32];
     snprintf(path, sizeof path, "/proc/self/fd/%d", cubin);
     signal(SIGPIPE, SIG_DFL);
-    if (dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0) execl(tool, tool, "-c", path, (char *)NULL);
+    if (dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0)
+        execl(tool, tool, "-c", "-ndf", path, (char *)NULL); // -ndf: no analysis that can fail
     dprintf(STDERR_FILENO, "%s: %s", tool, strerror(errno));
     _exit(127);
 }
