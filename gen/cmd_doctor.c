@@ -4,6 +4,7 @@
 #include "cmd.h"
 
 #include "context.h"
+#include "sass_tool.h"
 #include "table.h"
 #include "version.h"
 #include <inttypes.h>
@@ -111,6 +112,12 @@ static json_t *look_cache(sage_context *context) {
                      "reason", cache.reason);
 }
 
+static json_t *look_nvdisasm(void) {
+    char path[PATH_MAX], why[SASS_TOOL_WHY_BYTES];
+    if (sass_tool_find(NULL, path, why)) return json_pack("{s:b, s:s}", "found", 1, "path", path);
+    return json_pack("{s:b, s:s}", "found", 0, "error", why);
+}
+
 // "" if an empty kernel compiles.
 static const char *try_compile(sage_context *context) {
     static const char source[] = "extern \"C\" __global__ void doctor() {}\n";
@@ -161,6 +168,7 @@ static json_t *look(void) {
     json_object_set_new(root, "driver", driver);
     json_object_set_new(root, "gpus", look_devices(driver));
     json_object_set_new(root, "nvrtc", look_nvrtc(context));
+    json_object_set_new(root, "nvdisasm", look_nvdisasm());
     json_object_set_new(root, "cache", look_cache(context));
     const char *error = try_compile(context);
     json_object_set_new(root, "can_compile", json_boolean(!error[0]));
@@ -203,6 +211,13 @@ static void print_nvrtc(const json_t *nvrtc, struct buf *out) {
         buf_printf(out, "           not %s: %s\n", text_of(candidate, "path"), text_of(candidate, "reason"));
 }
 
+static void print_nvdisasm(const json_t *nvdisasm, struct buf *out) {
+    if (is_true(nvdisasm, "found"))
+        buf_printf(out, "nvdisasm   %s\n", text_of(nvdisasm, "path"));
+    else
+        buf_printf(out, "nvdisasm   none; only sagegen sass needs it: %s\n", text_of(nvdisasm, "error"));
+}
+
 static void put_verdict(const json_t *root, struct buf *out) {
     if (is_true(root, "can_compile"))
         buf_printf(out, "verdict    kernels can be compiled here%s\n",
@@ -220,6 +235,7 @@ static void print_text(const json_t *root, struct buf *out) {
     buf_printf(out, "templates  %s, hash %s\n", text_of(templates, "source"), text_of(templates, "hash"));
     print_driver(root, out);
     print_nvrtc(json_object_get(root, "nvrtc"), out);
+    print_nvdisasm(json_object_get(root, "nvdisasm"), out);
     buf_printf(out, "cache      %s%s%s%s", text_of(cache, "path"), text_of(cache, "mode")[0] ? ", mode " : "",
                text_of(cache, "mode"), is_true(cache, "memory_only") ? ", memory only" : "");
     buf_printf(out, "%s%s\n", text_of(cache, "reason")[0] ? ": " : "", text_of(cache, "reason"));

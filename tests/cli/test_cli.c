@@ -271,6 +271,55 @@ static void test_doctor_without_nvrtc(void **state) {
     unsetenv("SAGE_NVRTC");
 }
 
+// nvdisasm's place is taken by a script that prints a listing, or fails.
+static void write_disassembler(const char *name, const char *script) {
+    char path[128];
+    write_text(name, script);
+    snprintf(path, sizeof path, "%s/%s", cli.dir, name);
+    assert_int_equal(chmod(path, 0755), 0);
+}
+
+static void test_sass_of_files(void **state) {
+    (void)state;
+    static const char listing[] = "\t.target\tsm_90a\n\t.section\t.text.some_kernel,\"ax\"\n.L_x_1:\n"
+                                  "        /*0000*/  IMMA.16832.S8.S8 R4, R8.ROW, R10.COL, R4 ;\n"
+                                  "        /*0010*/  MUFU.EX2 R1, R1 ;\n"
+                                  "        /*0020*/  @!P0 BRA `(.L_x_2) ;\n        /*0030*/  FMUL R2, R2, R3 ;\n.L_x_2:\n"
+                                  "        /*0040*/  @P1 BRA `(.L_x_1) ;\n        /*0050*/  EXIT ;\n";
+    write_text("kernel.sass", listing);
+    expect("sass kernel.sass --scores 2", 0, "4 issue slots for 2 scores a thread: 2.00 a score", "");
+    expect("sass kernel.sass --scores 2 --annotate", 0, "0030 . fmul", "");
+    json_t *root = expect_json("sass kernel.sass --scores 2 --json", 0);
+    json_t *row = json_array_get(json_object_get(root, "kernels"), 0);
+    assert_string_equal(json_string_value(json_object_get(row, "name")), "some_kernel");
+    assert_int_equal(json_integer_value(json_object_get(row, "skipped_slots")), 1);
+    json_decref(root);
+
+    write_text("kernel.cubin", "\177ELF and more");
+    write_disassembler("nvdisasm", "#!/bin/sh\ncat kernel.sass\n");
+    expect("sass kernel.cubin --nvdisasm nvdisasm --scores 2", 0, "2.00 a score", "");
+    expect("sass kernel.cubin --nvdisasm . --scores 2", 0, "2.00 a score", "");
+    write_disassembler("nvdisasm", "#!/bin/sh\necho nvdisasm fatal: no such thing >&2\nexit 1\n");
+    expect("sass kernel.cubin --nvdisasm ./nvdisasm", 1, "", "failed: nvdisasm fatal: no such thing");
+    write_disassembler("nvdisasm", "#!/bin/sh\nexit 0\n");
+    expect("sass kernel.cubin --nvdisasm ./nvdisasm", 2, "", "kernel.cubin: no kernel");
+}
+
+static void test_sass_without_what_it_needs(void **state) {
+    (void)state;
+    setenv("SAGE_NVDISASM", "/nothing/here", 1);
+    write_text("kernel.cubin", "\177ELF and more");
+    expect("sass kernel.cubin", 1, "", "/nothing/here is no program");
+    expect("sass --spec fp4_d128", 1, "", "/nothing/here is no program");
+    unsetenv("SAGE_NVDISASM");
+    expect("sass", 2, "", "nothing to read");
+    expect("sass none.cubin", 2, "", "No such file");
+    expect("sass --spec fp4_d128 kernel.cubin", 2, "", "exclude each other");
+    expect("sass kernel.cubin --scores 0", 2, "", "--scores must be");
+    write_text("text", "no listing");
+    expect("sass text", 2, "", "text: no kernel");
+}
+
 static void test_native_without_a_gpu_is_a_failure(void **state) {
     (void)state;
     setenv("SAGE_DRIVER", "/nothing/here", 1);
@@ -538,6 +587,8 @@ int main(void) {
         TEST(test_expand_in_the_safe_mode),
         TEST(test_errors_in_templates_point_at_them),
         TEST(test_doctor_without_nvrtc),
+        TEST(test_sass_of_files),
+        TEST(test_sass_without_what_it_needs),
         TEST(test_native_without_a_gpu_is_a_failure),
         TEST(test_cache_path),
         TEST(test_kernels_are_built_once),
