@@ -90,10 +90,6 @@ static bool smooth_q_without_fp4(const struct spec *s) {
     return s->smooth_q_group > 0 && !is_fp4(s->qk_format);
 }
 
-static bool rotation_without_fp4(const struct spec *s) {
-    return s->rotate_qk != SPEC_ROTATE_NONE && !is_fp4(s->qk_format);
-}
-
 static bool safe_fp16_sums(const struct spec *s) {
     return s->safe && s->accumulate_in != SPEC_ACCUMULATOR_FP32;
 }
@@ -107,8 +103,8 @@ static bool safe_lazy_rescale(const struct spec *s) {
 }
 
 static const struct rule rules[] = {
-    {"qk.granularity", "qk.format", NULL, qk_is_fp4, "is for int8 only; fp4 formats have block scales"},
-    {"qk.block", "qk.format", NULL, qk_has_no_blocks, "is for nvfp4 and mxfp4 only; int8 has no block scales"},
+    {"qk.granularity", "qk.format", NULL, qk_is_fp4, "is for int8 and fp8_e4m3 only; fp4 formats have block scales"},
+    {"qk.block", "qk.format", NULL, qk_has_no_blocks, "is for nvfp4 and mxfp4 only; qk.format has no block scales"},
     {"qk.block", "qk.format", NULL, qk_block_not_16, "must be 16 for nvfp4"},
     {"qk.block", "qk.format", NULL, qk_block_not_32, "must be 32 for mxfp4"},
     {"pv.v", "pv.p", NULL, formats_differ, "must equal pv.p in this version"},
@@ -120,7 +116,6 @@ static const struct rule rules[] = {
     {"pv.accumulate.flush_tiles", "pv.p", NULL, late_flush_without_fp8, "must be 1 unless pv.p is fp8_e4m3"},
     {"pv.accumulate.flush_tiles", "softmax.row_sum", NULL, late_flush_with_exact_sum, "needs softmax.row_sum = quantised"},
     {"smooth.q", "qk.format", NULL, smooth_q_without_fp4, "needs an fp4 qk.format in this version"},
-    {"rotate.qk", "qk.format", NULL, rotation_without_fp4, "needs an fp4 qk.format in this version"},
     {"scale_search", "qk.format", "pv.p", no_fp4, "needs an fp4 format in qk or pv"},
     {"pv.accumulate.in", "safe", NULL, safe_fp16_sums, "contradicts safe: true (fp32 accumulation)"},
     {"pv.accumulate.flush_tiles", "safe", NULL, safe_late_flush, "contradicts safe: true (fp32 adds after every tile)"},
