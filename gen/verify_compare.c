@@ -226,13 +226,11 @@ double verify_error_rounded(const struct verify_rows *reference, const struct ve
     return error;
 }
 
-enum { RATIO_GROUPS = 16 };
-
 // Squared errors of one group of samples.
 static void group_errors(const struct verify_rows *got, const struct verify_rows *other,
                          const struct verify_rows *reference, enum number_format io, size_t group, double out[2]) {
     const size_t n = reference->count * (size_t)reference->dim_v;
-    const size_t first = n * group / RATIO_GROUPS, last = n * (group + 1) / RATIO_GROUPS;
+    const size_t first = n * group / VERIFY_RATIO_GROUPS, last = n * (group + 1) / VERIFY_RATIO_GROUPS;
     out[0] = out[1] = 0;
     for (size_t i = first; i < last; i++) {
         double a = format_round(io, got->o[i]) - reference->o[i], b = format_round(io, other->o[i]) - reference->o[i];
@@ -243,8 +241,8 @@ static void group_errors(const struct verify_rows *got, const struct verify_rows
 
 struct verify_ratio verify_ratio(const struct verify_rows *got, const struct verify_rows *other,
                                  const struct verify_rows *reference, enum number_format io) {
-    double group[RATIO_GROUPS][2], sum[2] = {0, 0}, scatter = 0;
-    for (size_t g = 0; g < RATIO_GROUPS; g++) {
+    double group[VERIFY_RATIO_GROUPS][2], sum[2] = {0, 0}, scatter = 0;
+    for (size_t g = 0; g < VERIFY_RATIO_GROUPS; g++) {
         group_errors(got, other, reference, io, g, group[g]);
         sum[0] += group[g][0];
         sum[1] += group[g][1];
@@ -252,11 +250,11 @@ struct verify_ratio verify_ratio(const struct verify_rows *got, const struct ver
     struct verify_ratio r = {.error = verify_error_rounded(reference, got, io),
                              .other = verify_error_rounded(reference, other, io),
                              .ratio = sqrt(sum[0] / sum[1])};
-    for (size_t g = 0; g < RATIO_GROUPS; g++) {
+    for (size_t g = 0; g < VERIFY_RATIO_GROUPS; g++) {
         double rest = sqrt((sum[0] - group[g][0]) / (sum[1] - group[g][1])) - r.ratio;
         scatter += rest * rest;
     }
-    r.standard_error = sqrt(scatter * (RATIO_GROUPS - 1) / RATIO_GROUPS);
+    r.standard_error = sqrt(scatter * (VERIFY_RATIO_GROUPS - 1) / VERIFY_RATIO_GROUPS);
     return r;
 }
 
