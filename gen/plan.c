@@ -33,7 +33,7 @@ static int panel_bytes(int row_bytes)
 
 static bool uses_wgmma(const struct spec *spec, const struct arch *arch)
 {
-    return arch->wgmma && spec->qk_format == SPEC_FORMAT_INT8;
+    return arch->wgmma && !is_fp4(spec->qk_format);
 }
 
 static bool needs_stats_v(const struct spec *spec, enum spec_io io)
@@ -65,10 +65,12 @@ static void plan_sizes(struct plan *p, const struct spec *spec, struct variant v
     p->q_sf_bytes = qk4 ? 4 * q_words : 0;
     p->k_sf_bytes = qk4 ? 4 * k_words : 0;
     p->v_sf_bytes = v4 ? p->d_v / 32 * (p->tile_k / 64) * 128 : 0;
-    // int8 scales span 64 keys, as SageAttention's do, whatever the tile: wider ones lose accuracy on correlated tokens.
+    // int8 and fp8 scales span 64 keys, as SageAttention's do, whatever the tile: wider ones lose accuracy on correlated tokens.
     p->k_scale_keys = qk4 || p->tile_k % 64 ? p->tile_k : 64;
     p->k_scales = p->tile_k / p->k_scale_keys * 4; // a set is one scale for each lane of a quad
     if (!qk4 && spec->qk_granularity == SPEC_GRANULARITY_PER_TOKEN) p->k_scale_keys = 1, p->k_scales = p->tile_k;
+    // A scale for every query row is free in the main loop, and makes the row's largest fp8 code exact; int8 follows SageAttention2.
+    p->q_thread_rows = spec->qk_format == SPEC_FORMAT_FP8_E4M3 ? 1 : 2;
     p->q_tile_bytes = p->tile_q * p->qk_row_bytes + p->q_sf_bytes;
     p->k_tile_bytes = p->tile_k * p->qk_row_bytes + p->k_sf_bytes + 4 * p->k_scales;
     p->v_tile_bytes = p->d_v * p->v_row_bytes + p->v_sf_bytes;
@@ -169,7 +171,8 @@ static const char *applicable_shape(const struct spec *spec, const struct arch *
 {
     const bool fp4 = is_fp4(spec->qk_format) || is_fp4(spec->v_format);
     REFUSE(fp4 && is_fp4(spec->qk_format) != is_fp4(spec->v_format), "4-bit and 8-bit operands are not mixed yet")
-    REFUSE(spec->v_format == SPEC_FORMAT_FP8_E4M3 && !arch->fp8_mma, "%s has no fp8 MMA", spec_target_text(arch->target))
+    const bool fp8 = spec->qk_format == SPEC_FORMAT_FP8_E4M3 || spec->v_format == SPEC_FORMAT_FP8_E4M3;
+    REFUSE(fp8 && !arch->fp8_mma, "%s has no fp8 MMA", spec_target_text(arch->target))
     REFUSE(v.tile_q % (16 * v.warps) != 0, "tile_q = %d is no multiple of 16 rows for each of %d warps", v.tile_q, v.warps)
     REFUSE(fp4 && v.tile_k % 64 != 0, "tile_k = %d must be a multiple of 64 for 4-bit operands", v.tile_k)
     const int keys = spec->v_format == SPEC_FORMAT_FP16 ? 16 : 32;
@@ -183,7 +186,7 @@ static const char *applicable_wgmma(const struct spec *spec, struct variant v, c
 {
     REFUSE(v.warps != 8 && v.warps != 12, "warps = %d: wgmma needs 2 or 3 consumer warpgroups of 4", v.warps)
     REFUSE(v.tile_q != 16 * v.warps, "tile_q = %d: a warpgroup owns 64 rows, so %d warps own %d", v.tile_q, v.warps, 16 * v.warps)
-    REFUSE(v.tile_k % 32 != 0, "tile_k = %d must be a multiple of 32 for wgmma on int8", v.tile_k)
+    REFUSE(v.tile_k % 32 != 0, "tile_k = %d must be a multiple of 32 for wgmma", v.tile_k)
     REFUSE(spec->accumulate_in == SPEC_ACCUMULATOR_FP16, "wgmma accumulates fp8 in fp32 only here")
     return NULL;
 }

@@ -19,7 +19,8 @@
     X(qk_row_bytes, "of a quantised Q or K row") X(qk_panel_bytes, "a row is cut into panels this wide")                                  \
     X(v_row_bytes, "of a quantised, transposed V row: tile_k keys") X(v_panel_bytes, "")                                                  \
     X(q_sf_bytes, "block scales of a Q tile") X(k_sf_bytes, "of a K tile") X(v_sf_bytes, "of a V tile")                                    \
-    X(k_scale_keys, "consecutive keys that share a set of int8 scales; 1: one a key") X(k_scales, "fp32 scales behind a K tile")          \
+    X(k_scale_keys, "consecutive keys that share a set of fp32 scales; 1: one a key") X(k_scales, "fp32 scales behind a K tile")          \
+    X(q_thread_rows, "query rows that share a per_thread scale: 2, those of a lane; or 1")                                                \
     X(q_tile_bytes, "image of a Q tile") X(k_tile_bytes, "of a K tile") X(v_tile_bytes, "of a V tile")                                     \
     X(qk_block, "elements of a block scale; 0: none") X(v_block, "elements of a block scale; 0: none")                                    \
     X(q_group, "query rows that share a mean; 0: none") X(delta_groups, "groups of a query chunk")                                        \

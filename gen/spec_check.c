@@ -90,10 +90,6 @@ static bool smooth_q_without_fp4(const struct spec *s) {
     return s->smooth_q_group > 0 && !is_fp4(s->qk_format);
 }
 
-static bool rotation_without_fp4(const struct spec *s) {
-    return s->rotate_qk != SPEC_ROTATE_NONE && !is_fp4(s->qk_format);
-}
-
 // A kept maximum leaves P above 1 until the next one: it needs the head room that lazy rescaling gives.
 static bool kept_max_without_room(const struct spec *s) {
     return s->max == SPEC_MAX_ON_OVERFLOW && !s->safe && s->lazy_rescale_log2 == 0;
@@ -120,8 +116,8 @@ static bool safe_lazy_rescale(const struct spec *s) {
 }
 
 static const struct rule rules[] = {
-    {"qk.granularity", "qk.format", NULL, qk_is_fp4, "is for int8 only; fp4 formats have block scales"},
-    {"qk.block", "qk.format", NULL, qk_has_no_blocks, "is for nvfp4 and mxfp4 only; int8 has no block scales"},
+    {"qk.granularity", "qk.format", NULL, qk_is_fp4, "is for int8 and fp8_e4m3 only; fp4 formats have block scales"},
+    {"qk.block", "qk.format", NULL, qk_has_no_blocks, "is for nvfp4 and mxfp4 only; qk.format has no block scales"},
     {"qk.block", "qk.format", NULL, qk_block_not_16, "must be 16 for nvfp4"},
     {"qk.block", "qk.format", NULL, qk_block_not_32, "must be 32 for mxfp4"},
     {"pv.v", "pv.p", NULL, formats_differ, "must equal pv.p in this version"},
@@ -133,7 +129,6 @@ static const struct rule rules[] = {
     {"pv.accumulate.flush_tiles", "pv.p", NULL, late_flush_without_fp8, "must be 1 unless pv.p is fp8_e4m3"},
     {"pv.accumulate.flush_tiles", "softmax.row_sum", NULL, late_flush_with_exact_sum, "needs softmax.row_sum = quantised"},
     {"smooth.q", "qk.format", NULL, smooth_q_without_fp4, "needs an fp4 qk.format in this version"},
-    {"rotate.qk", "qk.format", NULL, rotation_without_fp4, "needs an fp4 qk.format in this version"},
     {"scale_search", "qk.format", "pv.p", no_fp4, "needs an fp4 format in qk or pv"},
     {"schedule.max", "softmax.lazy_rescale_log2", NULL, kept_max_without_room, "needs softmax.lazy_rescale_log2 of at least 1"},
     {"schedule.max", "qk.granularity", "qk.format", kept_max_of_other_scores, "needs one scale for many keys: not fp4, not per_token"},

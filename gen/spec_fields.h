@@ -32,8 +32,8 @@
     X("name", name, "name", "required", "", "", "name of the spec and of its kernels: a-z, 0-9, _; starts with a letter; at most 48")      \
     X("head_dim", head_dim_qk, "head_dim", "required", "8...256 step 8", "elements", "head dim, or {qk: N, v: N} where V's differs")        \
     X("io", io, "enum_list:io", "[bf16, fp16]", "", "", "types of Q, K, V and O; one kernel each")                                         \
-    X("qk.format", qk_format, "enum:format", "required", "int8|nvfp4|mxfp4", "", "format of Q and K in the first product")                 \
-    X("qk.granularity", qk_granularity, "enum:granularity", "per_thread", "", "", "elements that share an int8 scale (int8 only)")        \
+    X("qk.format", qk_format, "enum:format", "required", "int8|nvfp4|mxfp4|fp8_e4m3", "", "format of Q and K in the first product")        \
+    X("qk.granularity", qk_granularity, "enum:granularity", "per_thread", "", "", "elements that share an fp32 scale (int8, fp8_e4m3)")    \
     X("qk.block", qk_block, "int", "auto", "16|32", "elements", "elements of a block scale: 16 for nvfp4, 32 for mxfp4")                   \
     X("pv.p", p_format, "enum:format", "required", "fp16|fp8_e4m3|nvfp4|mxfp4", "", "format of P in the second product")                   \
     X("pv.v", v_format, "enum:format", "required", "fp16|fp8_e4m3|nvfp4|mxfp4", "", "format of V in the second product; that of P")        \

@@ -43,10 +43,20 @@ enum number_format verify_io_format(const struct verify_session *s) {
 
 /* -- The unit's own algorithm ---- */
 
+// How the target's tensor core adds up the scores: Hopper's wgmma and Ada keep 13 bits of fp8 sums; Hopper's mma.sync,
+// which is made of f16 products, and Blackwell keep 25, as good as all.
+static int score_chunk(const struct verify_unit *unit) {
+    const struct arch *arch = arch_of(unit->target);
+    if (unit->spec.qk_format != SPEC_FORMAT_FP8_E4M3) return 0;
+    return arch->wgmma ? 32 : arch->sm == 89 ? 16 : 0;
+}
+
 static struct attend_rule rule_of(const struct verify_unit *unit) {
     const struct plan *p = &unit->plan;
-    struct attend_rule rule = {
-        .tile_k = p->tile_k, .lazy_log2 = p->lazy_rescale, .quantised_sum = strcmp(p->row_sum, "quantised") == 0};
+    struct attend_rule rule = {.tile_k = p->tile_k,
+                               .sum_chunk = score_chunk(unit),
+                               .lazy_log2 = p->lazy_rescale,
+                               .quantised_sum = strcmp(p->row_sum, "quantised") == 0};
     switch (unit->spec.p_format) {
     case SPEC_FORMAT_FP16:
         rule.p = P_F16;
@@ -73,12 +83,13 @@ struct head_operands {
     size_t count, head, keys;
     double sm_scale;
     float *q, *k, *v, *delta;
+    float *q_scale, *k_scale; /* where the order in which a score is added up counts; else NULL */
     int32_t *key_index;
     size_t *row, *visible;
 };
 
 static void operands_free(struct head_operands *h) {
-    void *const all[] = {h->q, h->k, h->v, h->delta, h->key_index, h->row, h->visible};
+    void *const all[] = {h->q, h->k, h->v, h->delta, h->q_scale, h->k_scale, h->key_index, h->row, h->visible};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]);
 }
 
@@ -125,8 +136,12 @@ static void operands_fill(struct head_operands *h) {
         h->row[i] = h->sample[i].row;
         h->visible[i] = attention_visible(h->p, h->row[i]);
     }
-    image_decode_q(p, &image, h->row, h->count, h->q);
-    image_decode_kv(p, &image, h->s->options->threads, h->k, h->v, h->key_index);
+    if (score_chunk(h->s->unit)) {
+        h->q_scale = xcalloc(h->count + 1, sizeof *h->q_scale);
+        h->k_scale = xcalloc(h->keys + 1, sizeof *h->k_scale);
+    }
+    image_decode_q(p, &image, h->row, h->count, h->q, h->q_scale);
+    image_decode_kv(p, &image, h->s->options->threads, h->k, h->v, h->key_index, h->k_scale);
     if (p->q_group == 0) return;
     h->delta = xcalloc(h->count * h->keys + 1, sizeof *h->delta);
     for (size_t i = 0; i < h->count; i++) fill_delta(h, i);
@@ -159,6 +174,8 @@ static bool head_quantised(struct head_operands *h, double *o, double *lse, char
     const struct attend_operands in = {.q = h->q,
                                        .k = h->k,
                                        .v = h->v,
+                                       .q_scale = h->q_scale,
+                                       .k_scale = h->k_scale,
                                        .rows = h->count,
                                        .keys = h->keys,
                                        .dim_qk = h->plan->d_qk,
@@ -209,13 +226,11 @@ double verify_error_rounded(const struct verify_rows *reference, const struct ve
     return error;
 }
 
-enum { RATIO_GROUPS = 16 };
-
 // Squared errors of one group of samples.
 static void group_errors(const struct verify_rows *got, const struct verify_rows *other,
                          const struct verify_rows *reference, enum number_format io, size_t group, double out[2]) {
     const size_t n = reference->count * (size_t)reference->dim_v;
-    const size_t first = n * group / RATIO_GROUPS, last = n * (group + 1) / RATIO_GROUPS;
+    const size_t first = n * group / VERIFY_RATIO_GROUPS, last = n * (group + 1) / VERIFY_RATIO_GROUPS;
     out[0] = out[1] = 0;
     for (size_t i = first; i < last; i++) {
         double a = format_round(io, got->o[i]) - reference->o[i], b = format_round(io, other->o[i]) - reference->o[i];
@@ -226,8 +241,8 @@ static void group_errors(const struct verify_rows *got, const struct verify_rows
 
 struct verify_ratio verify_ratio(const struct verify_rows *got, const struct verify_rows *other,
                                  const struct verify_rows *reference, enum number_format io) {
-    double group[RATIO_GROUPS][2], sum[2] = {0, 0}, scatter = 0;
-    for (size_t g = 0; g < RATIO_GROUPS; g++) {
+    double group[VERIFY_RATIO_GROUPS][2], sum[2] = {0, 0}, scatter = 0;
+    for (size_t g = 0; g < VERIFY_RATIO_GROUPS; g++) {
         group_errors(got, other, reference, io, g, group[g]);
         sum[0] += group[g][0];
         sum[1] += group[g][1];
@@ -235,11 +250,11 @@ struct verify_ratio verify_ratio(const struct verify_rows *got, const struct ver
     struct verify_ratio r = {.error = verify_error_rounded(reference, got, io),
                              .other = verify_error_rounded(reference, other, io),
                              .ratio = sqrt(sum[0] / sum[1])};
-    for (size_t g = 0; g < RATIO_GROUPS; g++) {
+    for (size_t g = 0; g < VERIFY_RATIO_GROUPS; g++) {
         double rest = sqrt((sum[0] - group[g][0]) / (sum[1] - group[g][1])) - r.ratio;
         scatter += rest * rest;
     }
-    r.standard_error = sqrt(scatter * (RATIO_GROUPS - 1) / RATIO_GROUPS);
+    r.standard_error = sqrt(scatter * (VERIFY_RATIO_GROUPS - 1) / VERIFY_RATIO_GROUPS);
     return r;
 }
 
@@ -323,15 +338,25 @@ void verify_gate2(struct verify_session *s, const struct verify_call *call, cons
 // Specs of the published algorithms' form, whatever their row sum; other specs are compared with themselves, in
 // float64.
 static bool has_preset(const struct verify_unit *unit) {
-    return !unit->plan.fp4 && unit->spec.qk_granularity == SPEC_GRANULARITY_PER_THREAD && unit->plan.smooth_k &&
-           !unit->plan.smooth_v && unit->plan.lazy_rescale == 0;
+    const struct plan *p = &unit->plan;
+    const bool fp8 = unit->spec.qk_format == SPEC_FORMAT_FP8_E4M3 && unit->spec.v_format == SPEC_FORMAT_FP8_E4M3;
+    const bool grouped =
+        unit->spec.qk_format == SPEC_FORMAT_INT8 && unit->spec.qk_granularity == SPEC_GRANULARITY_PER_THREAD;
+    return (fp8 || grouped) && p->smooth_k && !p->smooth_v && p->lazy_rescale == 0;
 }
 
 static bool from_preset(const struct verify_unit *unit, struct verify_published *out) {
     const bool fp8 = unit->spec.v_format == SPEC_FORMAT_FP8_E4M3;
-    const char *preset = !fp8 ? "sage1" : unit->spec.accumulate_in == SPEC_ACCUMULATOR_FP16 ? "sage2pp" : "sage2";
+    const bool fp8_scores = unit->spec.qk_format == SPEC_FORMAT_FP8_E4M3;
+    const char *preset = fp8_scores                                          ? "fp8"
+                         : !fp8                                              ? "sage1"
+                         : unit->spec.accumulate_in == SPEC_ACCUMULATOR_FP16 ? "sage2pp"
+                                                                             : "sage2";
     if (!algorithm_preset(preset, &out->algorithm)) return false;
-    snprintf(out->name, sizeof out->name, "%s k%d", preset, out->algorithm.k_rows);
+    if (fp8_scores)
+        snprintf(out->name, sizeof out->name, "%s", preset);
+    else
+        snprintf(out->name, sizeof out->name, "%s k%d", preset, out->algorithm.k_rows);
     return true;
 }
 
@@ -363,6 +388,7 @@ static void from_spec(const struct verify_unit *unit, struct verify_published *o
                           .smooth_v = p->smooth_v,
                           .p = rule_of(unit)};
     a.q_rows = a.granularity == PER_BLOCK ? p->tile_q : a.granularity == PER_WARP ? p->rows_per_warp : 16;
+    if (a.granularity == PER_THREAD && p->q_thread_rows == 1) a.q_rows = 1;
     for (int i = 0; i < spec->scale_search.count && i < DIVISOR_LIMIT; i++) {
         a.divisors[i] = spec->scale_search.item[i];
         a.divisor_count = i + 1;

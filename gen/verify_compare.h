@@ -31,9 +31,10 @@ double verify_error_rounded(const struct verify_rows *reference, const struct ve
 // Gate 2: O and LSE of the call against rows_quantised, and rows without a key. Records "gate2<suffix>", "lse<suffix>".
 void verify_gate2(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,
                   const struct attention_sample *sample, size_t count, const char *suffix);
-// The error of `got` over that of `other`, both rounded to the io type, against `reference`, all of the same samples; and
-// the ratio's standard error, by leaving out each of 16 groups of samples (jackknife). Errors of heavy-tailed inputs sit
-// in a few rows, so that the ratio of two sound kernels scatters by several per cent.
+// The error of `got` over that of `other`, both rounded to the io type, against `reference`, all of the same samples;
+// and the ratio's standard error, by leaving out each of 16 groups of samples (jackknife). Errors of heavy-tailed
+// inputs sit in a few rows, so that the ratio of two sound kernels scatters by several per cent.
+enum { VERIFY_RATIO_GROUPS = 16 };
 struct verify_ratio {
     double error, other, ratio, standard_error;
 };

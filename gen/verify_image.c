@@ -75,7 +75,8 @@ size_t image_k_scale_byte(const struct plan *p, int key) {
     size_t base = data_bytes(p, IMAGE_K) + (size_t)p->k_sf_bytes;
     if (is_4bit(p->spec->qk_format)) return base;
     if (p->spec->qk_granularity == SPEC_GRANULARITY_PER_TOKEN) return base + 4 * (size_t)key;
-    return base + 4 * (size_t)(key / p->k_scale_keys * 4 + key % 8 / 2); // the lane of a quad that holds the key's column
+    return base +
+           4 * (size_t)(key / p->k_scale_keys * 4 + key % 8 / 2); // the lane of a quad that holds the key's column
 }
 
 float image_k_scale(const struct plan *p, const uint8_t *image, int key) {
@@ -124,11 +125,14 @@ float image_value(const struct plan *p, enum image_tensor t, const uint8_t *imag
 
 /* -- Operands ---- */
 
-void image_decode_q(const struct plan *p, const struct image_head *head, const size_t *rows, size_t count, float *out) {
+void image_decode_q(const struct plan *p, const struct image_head *head, const size_t *rows, size_t count, float *out,
+                    float *scale) {
     for (size_t i = 0; i < count; i++) {
         const uint8_t *image = head->q_tiles + rows[i] / (size_t)p->tile_q * (size_t)p->q_tile_bytes;
+        const float unit = scale ? 1.0f : head->q_scale[rows[i]];
         for (int c = 0; c < p->d_qk; c++)
-            *out++ = image_value(p, IMAGE_Q, image, (int)(rows[i] % (size_t)p->tile_q), c) * head->q_scale[rows[i]];
+            *out++ = image_value(p, IMAGE_Q, image, (int)(rows[i] % (size_t)p->tile_q), c) * unit;
+        if (scale) scale[i] = head->q_scale[rows[i]];
     }
 }
 
@@ -139,7 +143,7 @@ size_t image_key_count(const struct plan *p, const struct image_head *head) {
 struct decode {
     const struct plan *plan;
     const struct image_head *head;
-    float *k, *v;
+    float *k, *v, *k_scale;
     int32_t *key_index;
 };
 
@@ -148,9 +152,10 @@ static void decode_key(const struct decode *d, size_t tile, int position, int ke
     const struct plan *p = d->plan;
     const uint8_t *k = d->head->k_tiles + tile * (size_t)p->k_tile_bytes,
                   *v = d->head->v_tiles + tile * (size_t)p->v_tile_bytes;
-    float scale = image_k_scale(p, k, key);
+    const float scale = image_k_scale(p, k, key), unit = d->k_scale ? 1.0f : scale;
+    if (d->k_scale) d->k_scale[to] = scale;
     for (int c = 0; c < p->d_qk; c++)
-        d->k[to * (size_t)p->d_qk + (size_t)c] = image_value(p, IMAGE_K, k, key, c) * scale;
+        d->k[to * (size_t)p->d_qk + (size_t)c] = image_value(p, IMAGE_K, k, key, c) * unit;
     for (int c = 0; c < p->head_dim_v; c++)
         d->v[to * (size_t)p->head_dim_v + (size_t)c] = image_value(p, IMAGE_V, v, c, position) * d->head->v_scale[c];
 }
@@ -168,7 +173,7 @@ static void decode_tile(void *user, size_t tile) {
 }
 
 void image_decode_kv(const struct plan *p, const struct image_head *head, int threads, float *k, float *v,
-                     int32_t *key_index) {
-    struct decode d = {p, head, k, v, p->fp4 ? key_index : NULL};
+                     int32_t *key_index, float *k_scale) {
+    struct decode d = {p, head, k, v, k_scale, p->fp4 ? key_index : NULL};
     parallel_for((size_t)head->k_tile_count, threads, decode_tile, &d);
 }

@@ -104,11 +104,12 @@ static void put_float(uint8_t *at, float x) {
     memcpy(at, &x, sizeof x);
 }
 
-/* -- int8 ---- */
+/* -- Codes of 8 bits ---- */
 
 static int group_of(const struct plan *p, enum image_tensor t, int row) {
     switch (p->spec->qk_granularity) {
     case SPEC_GRANULARITY_PER_THREAD:
+        if (t == IMAGE_Q && p->q_thread_rows == 1) return row;
         return t == IMAGE_Q ? row / 16 * 8 + row % 8 : row / p->k_scale_keys * 4 + row % 8 / 2;
     case SPEC_GRANULARITY_PER_WARP:
         return t == IMAGE_Q ? row / p->rows_per_warp : row / p->k_scale_keys;
@@ -119,9 +120,18 @@ static int group_of(const struct plan *p, enum image_tensor t, int row) {
     }
 }
 
+static float largest_code(const struct plan *p) {
+    return p->fp4 ? 2688.0f : p->spec->qk_format == SPEC_FORMAT_FP8_E4M3 ? 448.0f : 127.0f;
+}
+
+static uint8_t code_of(const struct plan *p, float x) {
+    if (p->spec->qk_format == SPEC_FORMAT_FP8_E4M3) return (uint8_t)format_encode(FORMAT_E4M3, (double)x);
+    return (uint8_t)(int8_t)fminf(fmaxf(rintf(x), -127.0f), 127.0f);
+}
+
 // Codes to the image; the largest magnitude of each row's group to amax [rows].
-static void int8_encode(const struct plan *p, enum image_tensor t, const float *y, int rows, uint8_t *image,
-                        float *amax) {
+static void grouped_encode(const struct plan *p, enum image_tensor t, const float *y, int rows, uint8_t *image,
+                           float *amax) {
     float group_amax[MODEL_ROWS_MAX] = {0};
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < p->d_qk; c++) {
@@ -130,11 +140,8 @@ static void int8_encode(const struct plan *p, enum image_tensor t, const float *
         }
     for (int r = 0; r < rows; r++) {
         amax[r] = group_amax[group_of(p, t, r)];
-        float inv = amax[r] > 0.0f ? 127.0f / amax[r] : 0.0f;
-        for (int c = 0; c < p->d_qk; c++) {
-            float code = fminf(fmaxf(rintf(y[r * p->d_qk + c] * inv), -127.0f), 127.0f);
-            image[image_byte(p, t, r, c)] = (uint8_t)(int8_t)code;
-        }
+        float inv = amax[r] > 0.0f ? largest_code(p) / amax[r] : 0.0f;
+        for (int c = 0; c < p->d_qk; c++) image[image_byte(p, t, r, c)] = code_of(p, y[r * p->d_qk + c] * inv);
     }
 }
 
@@ -219,8 +226,7 @@ static void fp4_encode(const struct plan *p, enum image_tensor t, float *y, int 
 /* -- Tiles ---- */
 
 static float scale_of(const struct plan *p, float amax) {
-    const float unit = p->fp4 ? (float)(1.0 / 2688) : 1.0f / 127.0f;
-    return amax > 0.0f ? amax * unit : 1.0f;
+    return amax > 0.0f ? amax * (1.0f / largest_code(p)) : 1.0f;
 }
 
 void model_encode_q(const struct plan *p, const struct model_input *q, int64_t tile, float sm_scale,
@@ -230,7 +236,7 @@ void model_encode_q(const struct plan *p, const struct model_input *q, int64_t t
     if (p->fp4)
         fp4_encode(p, IMAGE_Q, y, p->tile_q, p->q_group ? p->q_group : p->tile_q, image, amax);
     else
-        int8_encode(p, IMAGE_Q, y, p->tile_q, image, amax);
+        grouped_encode(p, IMAGE_Q, y, p->tile_q, image, amax);
     for (int r = 0; r < p->tile_q; r++) scales[r] = scale_of(p, amax[r]) * sm_scale * log2_e;
     free(y);
 }
@@ -242,7 +248,7 @@ void model_encode_k(const struct plan *p, const struct model_input *k, int64_t t
     if (p->fp4)
         fp4_encode(p, IMAGE_K, y, p->tile_k, p->tile_k, image, amax);
     else
-        int8_encode(p, IMAGE_K, y, p->tile_k, image, amax);
+        grouped_encode(p, IMAGE_K, y, p->tile_k, image, amax);
     for (int r = 0; r < p->tile_k; r++) put_float(image + image_k_scale_byte(p, r), scale_of(p, amax[r]));
     for (int i = 0; p->fp4 && i < 4; i++) put_float(image + image_k_scale_byte(p, 0) + 4 * i, scale_of(p, amax[0]));
     free(y);
@@ -287,7 +293,7 @@ void model_diff_scales(struct model_diff *d, const float *got, const float *expe
 
 // Codes as integers in the order of their values.
 static int ordered(const struct plan *p, enum image_tensor t, unsigned code) {
-    if (t != IMAGE_V && !p->fp4) return (int8_t)code;
+    if (t != IMAGE_V && p->spec->qk_format == SPEC_FORMAT_INT8) return (int8_t)code;
     unsigned sign = 1u << (image_bits(p, t) - 1);
     return code & sign ? -(int)(code & (sign - 1)) : (int)code;
 }

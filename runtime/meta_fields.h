@@ -16,7 +16,7 @@
     X(target, "sm_90a")                                                                                                                   \
     X(io, "bf16 | fp16")                                                                                                                  \
     X(mask, "none | causal; none for roles that no mask changes")                                                                         \
-    X(qk_format, "int8 | nvfp4 | mxfp4") X(v_format, "fp16 | fp8_e4m3 | nvfp4 | mxfp4")                                                    \
+    X(qk_format, "int8 | fp8_e4m3 | nvfp4 | mxfp4") X(v_format, "fp16 | fp8_e4m3 | nvfp4 | mxfp4")                                                    \
     X(sagegen, "version of the generator")                                                                                                \
     X(spec_hash, "XXH3-64 of the canonical spec, 16 hex digits")                                                                          \
     X(source_hash, "XXH3-128 of kernel.cu, 32 hex digits") X(ptx_hash, "of kernel.ptx") X(cubin_hash, "of kernel.cubin")

@@ -45,6 +45,12 @@ static const struct {
       .v = OPERAND_FP8,
       .v_max = 2.25f,
       .p = {.p = P_E4M3, .tile_k = 64}}},
+    {"fp8",
+     {.qk = OPERAND_FP8,
+      .granularity = PER_TOKEN,
+      .smooth_k = true,
+      .v = OPERAND_FP8,
+      .p = {.p = P_E4M3, .tile_k = 64}}},
     {"sage3",
      {.qk = OPERAND_NVFP4,
       .smooth_k = true,
@@ -82,6 +88,8 @@ static bool algorithm_check(const struct algorithm *a, char *why, size_t why_byt
     if (a->divisor_count < 0 || a->divisor_count > DIVISOR_LIMIT)
         return tensor_fail(why, why_bytes, "%d scale divisors; at most %d are supported", a->divisor_count,
                            DIVISOR_LIMIT);
+    if (a->p.sum_chunk && a->qk != OPERAND_FP8)
+        return tensor_fail(why, why_bytes, "p.sum_chunk is for fp8 Q and K alone");
     for (int i = 0; i < a->divisor_count; i++)
         if (!(a->divisors[i] > 0)) return tensor_fail(why, why_bytes, "a scale divisor is not positive");
     return true;
@@ -120,8 +128,9 @@ static struct block_rule block_rule_of(const struct algorithm *a, enum operand_f
     return rule;
 }
 
+// scale [rows]: gets fp32 scales that x is not multiplied by; NULL: it is.
 static void quantise_qk(const struct algorithm *a, float *x, size_t rows, int dim, struct scale_groups groups,
-                        int threads) {
+                        float *scale, int threads) {
     struct block_rule rule = block_rule_of(a, a->qk);
     if (a->rotate) rotate_hadamard(x, rows, dim, threads);
     if (a->qk == OPERAND_F16)
@@ -129,7 +138,7 @@ static void quantise_qk(const struct algorithm *a, float *x, size_t rows, int di
     else if (a->qk == OPERAND_NVFP4 || a->qk == OPERAND_MXFP4)
         quantise_along_dim(x, rows, dim, &rule, threads);
     else if (a->qk != OPERAND_NONE)
-        quantise_grouped(x, rows, dim, a->qk, groups, threads);
+        quantise_grouped(x, rows, dim, a->qk, groups, scale, threads);
 }
 
 static void quantise_v(const struct algorithm *a, float *x, size_t rows, int dim, int threads) {
@@ -148,12 +157,14 @@ struct prepared {
     const struct algorithm *a;
     const struct attention_problem *p;
     int threads;
-    size_t head, head_kv; /* whose data the arrays hold; SIZE_MAX: none */
-    float *q, *k, *v;     /* quantised */
-    float *k_smooth;      /* K - mean, neither rotated nor quantised: makes delta_s */
-    double *q_mean;       /* [groups][dim_qk] */
+    size_t head, head_kv;     /* whose data the arrays hold; SIZE_MAX: none */
+    float *q, *k, *v;         /* quantised */
+    float *q_scale, *k_scale; /* [seq_q], [seq_k]: what q and k are not multiplied by; NULL: they are */
+    float *k_smooth;          /* K - mean, neither rotated nor quantised: makes delta_s */
+    double *q_mean;           /* [groups][dim_qk] */
     double *k_mean, *v_mean;
     float *batch_q, *delta_s; /* [BATCH_ROWS][dim_qk], [BATCH_ROWS][seq_k] */
+    float batch_scale[BATCH_ROWS];
 };
 
 static size_t q_groups(const struct prepared *s) {
@@ -162,7 +173,7 @@ static size_t q_groups(const struct prepared *s) {
 }
 
 static void prepared_free(struct prepared *s) {
-    float *const floats[] = {s->q, s->k, s->v, s->k_smooth, s->batch_q, s->delta_s};
+    float *const floats[] = {s->q, s->k, s->v, s->k_smooth, s->batch_q, s->delta_s, s->q_scale, s->k_scale};
     double *const doubles[] = {s->q_mean, s->k_mean, s->v_mean};
     for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++) free(floats[i]);
     for (size_t i = 0; i < sizeof doubles / sizeof doubles[0]; i++) free(doubles[i]);
@@ -186,6 +197,11 @@ static bool prepared_init(struct prepared *s, const struct algorithm *a, const s
     s->v_mean = allocate(dim_v, sizeof *s->v_mean);
     s->batch_q = allocate(BATCH_ROWS * dim, sizeof *s->batch_q);
     s->delta_s = allocate(BATCH_ROWS * smooth, sizeof *s->delta_s);
+    if (a->p.sum_chunk) {
+        s->q_scale = allocate(p->seq_q, sizeof *s->q_scale);
+        s->k_scale = allocate(p->seq_k, sizeof *s->k_scale);
+        if (!s->q_scale || !s->k_scale) return false;
+    }
     return s->q && s->k && s->v && s->k_smooth && s->q_mean && s->k_mean && s->v_mean && s->batch_q && s->delta_s;
 }
 
@@ -200,7 +216,7 @@ static void prepare_kv(struct prepared *s, size_t head_kv) {
     if (s->a->smooth_k) subtract_mean(s->k, n, p->dim_qk, s->k_mean);
     if (s->a->smooth_v) subtract_mean(s->v, n, p->dim_v, s->v_mean);
     if (s->a->smooth_q_group) memcpy(s->k_smooth, s->k, count_k * sizeof *s->k);
-    quantise_qk(s->a, s->k, n, p->dim_qk, groups_of(s->a, s->a->k_rows, 2), s->threads);
+    quantise_qk(s->a, s->k, n, p->dim_qk, groups_of(s->a, s->a->k_rows, 2), s->k_scale, s->threads);
     quantise_v(s->a, s->v, n, p->dim_v, s->threads);
 }
 
@@ -214,7 +230,7 @@ static void prepare_q(struct prepared *s, size_t head) {
         size_t left = p->seq_q - g * group;
         subtract_mean(s->q + g * group * dim, left < group ? left : group, p->dim_qk, s->q_mean + g * dim);
     }
-    quantise_qk(s->a, s->q, p->seq_q, p->dim_qk, groups_of(s->a, s->a->q_rows, 1), s->threads);
+    quantise_qk(s->a, s->q, p->seq_q, p->dim_qk, groups_of(s->a, s->a->q_rows, 1), s->q_scale, s->threads);
 }
 
 /* -- Attending on a batch of rows ---- */
@@ -267,10 +283,13 @@ static bool attend_batch(struct prepared *s, const struct attention_sample *samp
     for (size_t i = 0; i < count; i++) {
         memcpy(s->batch_q + i * dim, s->q + samples[i].row * dim, dim * sizeof *s->q);
         visible[i] = attention_visible(p, samples[i].row);
+        if (s->q_scale) s->batch_scale[i] = s->q_scale[samples[i].row];
     }
     if (s->a->smooth_q_group) fill_delta(s, samples, count);
     struct attend_operands in = {
         .q = s->batch_q, .k = s->k, .v = s->v, .rows = count, .keys = p->seq_k, .visible = visible};
+    in.q_scale = s->q_scale ? s->batch_scale : NULL;
+    in.k_scale = s->k_scale;
     in.dim_qk = p->dim_qk;
     in.dim_v = p->dim_v;
     in.score_scale = attention_sm_scale(p) * log2_e;

@@ -38,6 +38,7 @@ struct algorithm {
     X(sage1, "SageAttention: int8 QK per block (128 queries, 64 keys), fp16 P and V")                                  \
     X(sage2, "SageAttention2: int8 QK per thread (16 queries, 64 keys), fp8 P, fp8 V per channel, exact row sum")      \
     X(sage2pp, "SageAttention2++: as sage2, V scaled to 2.25")                                                         \
+    X(fp8, "fp8 QK per token, smoothed, not rotated, fp8 P, fp8 V per channel, exact row sum")                         \
     X(sage3, "SageAttention3: nvfp4, Q mean per 128 rows, two-level P, exact row sum")                                 \
     X(fp4, "this project: sage3 with a scale per head, rotation, scale search, Q mean per 64 rows, quantised row sum")
 

@@ -5,6 +5,7 @@
 #include "parallel.h"
 #include "quantise.h"
 #include "tensor.h"
+#include "tensor_core.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -92,6 +93,15 @@ static void dot_block(const double *q, const float *const k[KEYS], int dim, doub
     memcpy(scores, sum, sizeof sum);
 }
 
+// The same, added up as a tensor core adds.
+static void dot_rounded(const struct strip *s, const float *const k[KEYS], double scores[KEYS][ROWS]) {
+    const int dim = s->in->dim_qk;
+    for (int r = 0; r < s->rows; r++) {
+        const float *q = s->in->q + (s->first + (size_t)r) * (size_t)dim;
+        for (int j = 0; j < KEYS; j++) scores[j][r] = (double)tensor_core_dot(q, k[j], dim, s->rule->sum_chunk);
+    }
+}
+
 static bool is_visible(const struct attend_operands *in, size_t row, size_t position) {
     if (in->key_index && in->key_index[position] < 0) return false;
     size_t key = in->key_index ? (size_t)in->key_index[position] : position;
@@ -100,6 +110,7 @@ static bool is_visible(const struct attend_operands *in, size_t row, size_t posi
 
 static double score(const struct attend_operands *in, size_t row, size_t position, double dot) {
     if (!is_visible(in, row, position)) return -INFINITY;
+    if (in->q_scale) dot *= (double)in->q_scale[row] * (double)in->k_scale[position];
     if (in->delta_s) dot += (double)in->delta_s[row * in->keys + position];
     return dot * in->score_scale;
 }
@@ -110,7 +121,10 @@ static void strip_scores(const struct strip *s, size_t start, int n) {
     for (int j = 0; j < n; j += KEYS) {
         const float *k[KEYS];
         for (int u = 0; u < KEYS; u++) k[u] = in->k + (start + (size_t)(j + u < n ? j + u : j)) * (size_t)in->dim_qk;
-        dot_block(s->q, k, in->dim_qk, scores);
+        if (s->rule->sum_chunk)
+            dot_rounded(s, k, scores);
+        else
+            dot_block(s->q, k, in->dim_qk, scores);
         for (int u = 0; u < KEYS && j + u < n; u++)
             for (int r = 0; r < s->rows; r++)
                 s->p[r * s->rule->tile_k + j + u] =
@@ -227,6 +241,8 @@ bool attend_quantised(const struct attend_operands *in, const struct attend_rule
     if (rule->tile_k < 1 || rule->tile_k > 1 << 16 || rule->tile_k % p_block[rule->p])
         return tensor_fail(why, why_bytes, "tile_k = %d must be a positive multiple of %d", rule->tile_k,
                            p_block[rule->p]);
+    if (rule->sum_chunk < 0 || rule->sum_chunk > TENSOR_CORE_CHUNK_MAX)
+        return tensor_fail(why, why_bytes, "sum_chunk = %d is outside 0...%d", rule->sum_chunk, TENSOR_CORE_CHUNK_MAX);
     if (rule->lazy_log2 < 0 || rule->lazy_log2 > 15)
         return tensor_fail(why, why_bytes, "lazy_log2 = %d is outside 0...15", rule->lazy_log2);
     struct job job = {.in = in, .rule = rule, .o = o, .lse = lse};

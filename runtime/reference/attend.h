@@ -25,15 +25,17 @@ enum p_format { P_FORMATS(P_SYMBOL) P_FORMAT_COUNT };
 struct attend_rule {
     enum p_format p;
     int tile_k;    /* keys; a multiple of P's block */
+    int sum_chunk; /* products that an fp8 tensor core adds at once in a score (tensor_core.h); 0: scores are exact */
     int lazy_log2; /* t: each row keeps its maximum until a tile exceeds it by more than t; log2 units, 0 = exact */
     bool quantised_sum; /* divide by the sum of the rounded P */
     bool descending;    /* tiles from the last to the first */
 };
 
 struct attend_operands {
-    const float *q; /* [rows][dim_qk] */
-    const float *k; /* [keys][dim_qk] */
-    const float *v; /* [keys][dim_v] */
+    const float *q;                 /* [rows][dim_qk] */
+    const float *k;                 /* [keys][dim_qk] */
+    const float *v;                 /* [keys][dim_v] */
+    const float *q_scale, *k_scale; /* [rows], [keys]: what q and k are multiplied by after the sum; NULL: 1 */
     size_t rows, keys;
     int dim_qk, dim_v;
     double score_scale;       /* log2 units per unit of q.k: sm_scale * log2 e, times what the operands leave out */

@@ -52,6 +52,7 @@ struct grouped {
     struct head head;
     enum operand_format format;
     struct scale_groups groups;
+    float *scale; /* [rows] or NULL */
 };
 
 static void quantise_chunk(void *user, size_t i) {
@@ -65,13 +66,15 @@ static void quantise_chunk(void *user, size_t i) {
     for (int k = 0; k < 8; k++) scale[k] = scale[k] > 0 ? scale[k] / format_limit(g->format) : 1;
     for (size_t r = first; r < last; r++) {
         float *x = head_row(&g->head, r), s = scale[r % 8 / (size_t)g->groups.divide];
-        for (int c = 0; c < g->head.dim; c++) x[c] = round_code(g->format, x[c] / s) * s;
+        float unit = g->scale ? 1 : s;
+        for (int c = 0; c < g->head.dim; c++) x[c] = round_code(g->format, x[c] / s) * unit;
+        if (g->scale) g->scale[r] = s;
     }
 }
 
 void quantise_grouped(float *x, size_t rows, int dim, enum operand_format format, struct scale_groups groups,
-                      int threads) {
-    struct grouped g = {{x, rows, dim}, format, groups};
+                      float *scale, int threads) {
+    struct grouped g = {{x, rows, dim}, format, groups, scale};
     parallel_for(item_count(rows, (size_t)groups.chunk), threads, quantise_chunk, &g);
 }
 

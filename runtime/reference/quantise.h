@@ -41,9 +41,10 @@ float quantise_e2m1(float x); // the nearest e2m1 value, ties to the even code
 // One block of n <= BLOCK_LIMIT elements; second_level is not looked at.
 void quantise_block(float *x, int n, const struct block_rule *rule);
 
-// INT8, INT4 or FP8 with an fp32 scale amax / max per group of rows.
+// INT8, INT4 or FP8 with an fp32 scale amax / max per group of rows. scale [rows]: gets the scales, and x stays in
+// units of them; NULL: x is multiplied by them.
 void quantise_grouped(float *x, size_t rows, int dim, enum operand_format format, struct scale_groups groups,
-                      int threads);
+                      float *scale, int threads);
 // e4m3 with an fp32 scale amax / max per channel.
 void quantise_channels(float *x, size_t rows, int dim, float max, int threads);
 // Blocks of consecutive elements of a row; the last block of a row may be short.

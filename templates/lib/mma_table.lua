@@ -12,11 +12,11 @@ M.sync = {
 -- Block-scaled mma.sync of 4-bit operands; blocks of 16 (ue4m3) or 32 (ue8m0) elements along k.
 M.block_scaled = {
     nvfp4 = {
-        name = "mma_m16n8k64_nvfp4", k = 64, block = 16, sm = 120, emulation = "fp16",
+        name = "mma_m16n8k64_nvfp4", k = 64, block = 16, c = "float", sm = 120, emulation = "fp16",
         text = "mma.sync.aligned.m16n8k64.row.col.kind::mxf4nvf4.block_scale.scale_vec::4X.f32.e2m1.e2m1.f32.ue4m3",
     },
     mxfp4 = {
-        name = "mma_m16n8k64_mxfp4", k = 64, block = 32, sm = 120, emulation = "bf16",
+        name = "mma_m16n8k64_mxfp4", k = 64, block = 32, c = "float", sm = 120, emulation = "bf16",
         text = "mma.sync.aligned.m16n8k64.row.col.kind::mxf4.block_scale.scale_vec::2X.f32.e2m1.e2m1.f32.ue8m0",
     },
 }

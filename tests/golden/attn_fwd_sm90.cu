@@ -420,7 +420,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         u32 rP[m_tiles][pv_steps][4];
         // ---- stage 4/7: qk_gemm -------------------------------------------------------------------------------------------------
         // in : desc_q [64][d_qk] int8, K tile [panel][tile_k][128 bytes] in slot `slot`, both swizzled
-        // out: rS int32, once waited for: rows l/4, l/4+8 of the warp's 16; keys 8n + 2(l%4) + {0,1}
+        // out: rS i32, once waited for: rows l/4, l/4+8 of the warp's 16; keys 8n + 2(l%4) + {0,1}
         const u64 desc_k = wgmma_descriptor<qk_panel_bytes>(s_base + smem_k + slot * smem_k_stride);
         mbar_wait(k_full + 8 * slot, phase);
         wgmma_fence();

@@ -239,10 +239,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
                                 const float inv = amax > 0.0f ? 127.0f / amax : 0.0f;
                                 u32 code[8];
                                 #pragma unroll
-                                for (i32 e = 0; e < 8; e++) {
-                                    const float y = x[e];
-                                    code[e] = (u32)min(max(__float2int_rn(y * inv), -127), 127) & 0xffu;
-                                }
+                                for (i32 e = 0; e < 8; e++) code[e] = (u32)min(max(__float2int_rn(x[e] * inv), -127), 127) & 0xffu;
                                 const u32 lo = code[0] | code[1] << 8 | code[2] << 16 | code[3] << 24, hi = code[4] | code[5] << 8 | code[6] << 16 | code[7] << 24;
                                 const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
                                 u8 *g_row = g_image + (panel * tile_q + row) * qk_panel_bytes;
@@ -291,9 +288,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
                                 float x[8];
                                 load8(raw, g_rows + row * args.k_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 2);
                                 widen8(x, raw, bad);
+                                #pragma unroll
+                                for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f;
                                 float amax = 0.0f;
                                 #pragma unroll
-                                for (i32 e = 0; e < 8; e++) amax = fmaxf(amax, fabsf(row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f));
+                                for (i32 e = 0; e < 8; e++) amax = fmaxf(amax, fabsf(x[e]));
                                 amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
                                 amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 2)); // the 4 lanes hold chunks of one row
                                 if (tid % 4 == 0) atomicMax(&s_amax[(row / k_scale_keys * 4 + row % 8 / 2)], __float_as_uint(amax));
@@ -316,14 +315,13 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_quantise_
                                 float x[8];
                                 load8(raw, g_rows + row * args.k_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 2);
                                 widen8(x, raw, bad);
+                                #pragma unroll
+                                for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f;
                                 const float amax = __uint_as_float(s_amax[(row / k_scale_keys * 4 + row % 8 / 2)]);
                                 const float inv = amax > 0.0f ? 127.0f / amax : 0.0f;
                                 u32 code[8];
                                 #pragma unroll
-                                for (i32 e = 0; e < 8; e++) {
-                                    const float y = row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f;
-                                    code[e] = (u32)min(max(__float2int_rn(y * inv), -127), 127) & 0xffu;
-                                }
+                                for (i32 e = 0; e < 8; e++) code[e] = (u32)min(max(__float2int_rn(x[e] * inv), -127), 127) & 0xffu;
                                 const u32 lo = code[0] | code[1] << 8 | code[2] << 16 | code[3] << 24, hi = code[4] | code[5] << 8 | code[6] << 16 | code[7] << 24;
                                 const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
                                 u8 *g_row = g_image + (panel * tile_k + row) * qk_panel_bytes;

@@ -362,14 +362,14 @@ static void test_scale_groups(void **state) {
     float x[ROWS * DIM];
     for (int r = 0; r < ROWS; r++)
         for (int c = 0; c < DIM; c++) x[r * DIM + c] = r % 8 == 3 ? 1000.0f : 1.0f;
-    quantise_grouped(x, ROWS, DIM, OPERAND_INT8, (struct scale_groups){16, 1}, 1);
+    quantise_grouped(x, ROWS, DIM, OPERAND_INT8, (struct scale_groups){16, 1}, NULL, 1);
     for (int r = 0; r < ROWS; r++) assert_true(fabsf(x[r * DIM] - (r % 8 == 3 ? 1000.0f : 1.0f)) < 1e-4f);
-    quantise_grouped(x, ROWS, DIM, OPERAND_INT8, (struct scale_groups){16, 8}, 1);
+    quantise_grouped(x, ROWS, DIM, OPERAND_INT8, (struct scale_groups){16, 8}, NULL, 1);
     assert_true(x[0] == 0 && fabsf(x[3 * DIM] - 1000) < 1e-3f);
     // Keys with the same (key % 8) / 2 share one.
     for (int r = 0; r < ROWS; r++)
         for (int c = 0; c < DIM; c++) x[r * DIM + c] = r % 8 / 2 == 1 ? 1000.0f : 1.0f;
-    quantise_grouped(x, ROWS, DIM, OPERAND_INT8, (struct scale_groups){ROWS, 2}, 1);
+    quantise_grouped(x, ROWS, DIM, OPERAND_INT8, (struct scale_groups){ROWS, 2}, NULL, 1);
     for (int r = 0; r < ROWS; r++) assert_true(x[r * DIM] != 0);
 }
 

@@ -213,7 +213,7 @@ static void test_fields(void **state) {
     spec_print_fields(&out, false);
     assert_memory_equal(out.data, "path ", 5);
     assert_non_null(strstr(out.data, "\nqk.format "));
-    assert_non_null(strstr(out.data, " int8|nvfp4|mxfp4 "));
+    assert_non_null(strstr(out.data, " int8|nvfp4|mxfp4|fp8_e4m3 "));
     buf_clear(&out);
     spec_print_fields(&out, true);
     json_t *fields = json_loads(out.data, 0, NULL);

@@ -344,8 +344,8 @@ static void run_attend(const struct launched *l, int64_t head) {
                      : last > 0                                         ? (size_t)last
                                                                         : 0;
     }
-    image_decode_q(p, &image, row, n, q);
-    image_decode_kv(p, &image, 0, k, v, key_index);
+    image_decode_q(p, &image, row, n, q, NULL);
+    image_decode_kv(p, &image, 0, k, v, key_index, NULL);
     for (size_t i = 0; delta && i < n; i++)
         for (size_t j = 0; j < keys; j++)
             delta[i * keys + j] = i % (size_t)p->q_group ? delta[(i - 1) * keys + j]
