@@ -84,13 +84,14 @@ static bool take_line(struct buf *pending, struct buf *line) {
     return true;
 }
 
-// Waits in steps of a second, so that an interrupt just before the wait is seen.
+// Waits in steps of a second, so that an interrupt just before the wait is seen. What came before it is read still.
 static enum process_answer wait_for(int fd, int timeout_s) {
     for (int waited_s = 0; waited_s < timeout_s;) {
-        if (cmd_interrupted()) return PROCESS_STOPPED;
+        const bool stop = cmd_interrupted();
         struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-        const int ready = poll(&poll_fd, 1, 1000);
+        const int ready = poll(&poll_fd, 1, stop ? 0 : 1000);
         if (ready > 0) return PROCESS_ANSWER;
+        if (stop) return PROCESS_STOPPED;
         waited_s += ready == 0;
     }
     return PROCESS_SILENT;
@@ -105,7 +106,7 @@ enum process_answer process_read_line(const struct process *process, struct buf 
         if (answer != PROCESS_ANSWER) return answer;
         const ssize_t n = read(process->fd, block, sizeof block);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return PROCESS_END;
+        if (n <= 0) return cmd_interrupted() ? PROCESS_STOPPED : PROCESS_END;
         buf_append(pending, block, (size_t)n);
     }
     return PROCESS_ANSWER;
