@@ -36,6 +36,17 @@ static bool uses_wgmma(const struct spec *spec, const struct arch *arch)
     return arch->wgmma && !is_fp4(spec->qk_format);
 }
 
+// The block-scaled mma.sync of Blackwell, fed by a producer warp through the bulk copy engine.
+static bool uses_block_scaled(const struct spec *spec, const struct arch *arch)
+{
+    return arch->block_scaled_mma && is_fp4(spec->qk_format);
+}
+
+static bool uses_barriers(const struct spec *spec, const struct arch *arch)
+{
+    return uses_wgmma(spec, arch) || uses_block_scaled(spec, arch);
+}
+
 static bool needs_stats_v(const struct spec *spec, enum spec_io io)
 {
     return spec->v_format != SPEC_FORMAT_FP16 || io == SPEC_IO_BF16 || spec->smooth_v == SPEC_SMOOTH_MEAN;
@@ -96,10 +107,11 @@ static void plan_row_sum(struct plan *p, const struct spec *spec, bool wgmma)
     p->sum_in_pv = quantised && p->v_panel_bytes == p->v_row_bytes && p->d_v + 8 <= 256;
     p->pv_tiles = p->d_v / 8 + quantised;
     p->o_tiles = fresh ? p->d_v / 8 : p->pv_tiles;
+    if (is_fp4(spec->v_format) && spec->row_sum == SPEC_ROW_SUM_QUANTISED) p->o_tiles++; // a column of ones that is no part of V
 }
 
 // Shared memory of the attention kernel: Q, then the slots of K, V, delta_s, then ones and barriers.
-static void plan_smem(struct plan *p, bool wgmma)
+static void plan_smem(struct plan *p, bool wgmma, bool barriers)
 {
     const int align = wgmma ? 1024 : 128;
     p->smem_q = 0;
@@ -108,11 +120,11 @@ static void plan_smem(struct plan *p, bool wgmma)
     p->smem_v = p->smem_k + p->stages * p->smem_k_stride;
     p->smem_v_stride = round_up(p->v_tile_bytes + (p->sum_in_pv ? 8 * p->v_row_bytes : 0), align);
     p->smem_delta = p->smem_v + p->stages * p->smem_v_stride;
-    p->smem_delta_stride = p->q_group ? p->tile_q / p->q_group * p->tile_k * 4 : 0;
+    p->smem_delta_stride = p->q_group ? p->tile_q / p->q_group * p->tile_k * 8 : 0; // each value twice
     p->smem_ones = p->smem_delta + p->stages * p->smem_delta_stride;
     p->smem_master = p->smem_ones + (p->pv_tiles > p->d_v / 8 && !p->sum_in_pv ? 1024 : 0);
     p->smem_barriers = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
-    p->smem_bytes = p->smem_barriers + (wgmma ? (1 + 4 * p->stages) * 8 : 0);
+    p->smem_bytes = p->smem_barriers + (barriers ? (1 + 4 * p->stages) * 8 : 0);
 }
 
 static int at_least(int a, int b)
@@ -148,6 +160,7 @@ static int registers_estimate(const struct plan *p, const struct spec *spec, boo
     const int q = (p->q_resident ? p->qk_row_bytes / 8 : 8) * p->m_tiles;
     if (wgmma && spec->overlap == SPEC_OVERLAP_PV) return output + (fresh ? p->d_v / 2 : 0) + scores + packed + 36; // P stays beside the next scores
     if (wgmma) return output + (fresh ? p->d_v / 2 : 0) + scores + packed / 2 + (p->flush_tiles > 1 ? 24 : 36);
+    if (p->fp4) return output + scores + q + 64; // float scores from the start
     const int temporary = spec->v_format == SPEC_FORMAT_FP8_E4M3 ? 8 * p->m_tiles : 0;
     return output + temporary + 2 * scores + packed / 2 + q + 48; // the compiler keeps integer scores beside their fp32 form
 }
@@ -200,7 +213,8 @@ static const char *applicable_resources(const struct plan *p, const struct spec 
     const int chunks = p->d_qk / 8;
     REFUSE(p->tile_q * chunks % p->quant_threads || p->tile_k * chunks % p->quant_threads, "tiles of %d and %d rows are too small for the quantiser", p->tile_q,
            p->tile_k)
-    const int budget = wgmma ? p->consumer_registers : at_least(0, arch->registers_sm / (32 * p->warps) < 255 ? arch->registers_sm / (32 * p->warps) : 255);
+    const int share = arch->registers_sm / (32 * p->warps);
+    const int budget = uses_barriers(spec, arch) ? p->consumer_registers : share < 255 ? share : 255;
     const int need = registers_estimate(p, spec, wgmma);
     REFUSE(need > budget, "needs about %d registers a thread; %d are there", need, budget)
     return NULL;
@@ -216,7 +230,7 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     plan_sizes(&p, spec, v);
     plan_flush(&p, spec, wgmma);
     plan_row_sum(&p, spec, wgmma);
-    plan_smem(&p, wgmma);
+    plan_smem(&p, wgmma, uses_barriers(spec, arch));
     plan_quantiser(&p);
     plan_registers(&p);
     plan_residence(&p, spec, wgmma);
@@ -263,23 +277,23 @@ static const char *scales_meaning(enum spec_granularity g)
     return text[g];
 }
 
-static const char *role_skeleton(enum sage_role role, bool wgmma)
+static const char *role_skeleton(enum sage_role role, bool wgmma, bool block_scaled)
 {
     switch (role) {
     case SAGE_ROLE_STATS: return "stats";
     case SAGE_ROLE_QUANTISE: return "quantise";
     case SAGE_ROLE_DELTA_S: return "delta_s";
-    default: return wgmma ? "attn_fwd_sm90" : "attn_fwd_mma";
+    default: return wgmma ? "attn_fwd_sm90" : block_scaled ? "attn_fwd_sm120" : "attn_fwd_mma";
     }
 }
 
-static int role_threads(const struct plan *p, enum sage_role role, bool wgmma)
+static int role_threads(const struct plan *p, enum sage_role role, bool producer)
 {
     switch (role) {
     case SAGE_ROLE_STATS:
     case SAGE_ROLE_QUANTISE: return p->quant_threads;
     case SAGE_ROLE_DELTA_S: return p->tile_k;
-    default: return 32 * p->warps + (wgmma ? 128 : 0);
+    default: return 32 * p->warps + (producer ? 128 : 0);
     }
 }
 
@@ -312,11 +326,15 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
     p->accumulate = spec_accumulator_text(spec->safe ? SPEC_ACCUMULATOR_FP32 : spec->accumulate_in);
     p->row_sum = spec_row_sum_text(spec->row_sum);
     const bool wgmma = uses_wgmma(spec, arch_of(r->target));
-    p->max = spec_max_text(wgmma && !spec->safe ? spec->max : SPEC_MAX_EACH_TILE); // safe: no lazy rescaling, so no head room
+    const bool linear = spec->p_block_scale == SPEC_P_BLOCK_SCALE_LOG_LINEAR;
+    p->max = spec_max_text((wgmma || linear) && !spec->safe ? spec->max : SPEC_MAX_EACH_TILE); // safe: no lazy rescaling, so no head room
+    p->p_block_scale = spec_p_block_scale_text(spec->p_block_scale);
+    p->p_code_one = 126 - 8 * p->lazy_rescale;
+    p->max_growth = p->lazy_rescale + (linear ? 0.98125 / 8 : 0.0); // log_linear: up to the code that rounds to 126
     p->overlap = spec_overlap_text(wgmma ? spec->overlap : SPEC_OVERLAP_NONE);
 }
 
-static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma)
+static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma, bool block_scaled)
 {
     const struct spec *spec = r->spec;
     p->spec = spec;
@@ -325,7 +343,7 @@ static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma)
     p->io = spec_io_text(r->io);
     p->mask = r->role == SAGE_ROLE_ATTN_FWD ? spec_mask_text(r->mask) : spec_mask_text(SPEC_MASK_NONE);
     p->role = sage_role_text(r->role);
-    p->skeleton = role_skeleton(r->role, wgmma);
+    p->skeleton = role_skeleton(r->role, wgmma, block_scaled);
     p->qk_format = spec_format_text(spec->qk_format);
     p->p_format = spec_format_text(spec->p_format);
     p->v_format = spec_format_text(spec->v_format);
@@ -346,13 +364,13 @@ void plan_make(struct plan *out, const struct plan_request *r)
     plan_sizes(&p, r->spec, r->variant);
     plan_flush(&p, r->spec, wgmma);
     plan_row_sum(&p, r->spec, wgmma);
-    plan_smem(&p, wgmma);
+    plan_smem(&p, wgmma, uses_barriers(r->spec, arch));
     plan_quantiser(&p);
     plan_registers(&p);
     plan_residence(&p, r->spec, wgmma);
     plan_choices(&p, r);
-    plan_texts(&p, r, wgmma);
-    p.threads = role_threads(&p, r->role, wgmma);
+    plan_texts(&p, r, wgmma, uses_block_scaled(r->spec, arch));
+    p.threads = role_threads(&p, r->role, uses_barriers(r->spec, arch));
     p.cost_qk_mma = p.tile_q / 16 * (p.tile_k / 8) * (p.qk_row_bytes / 32);
     p.cost_pv_mma = p.tile_q / 16 * (p.d_v / 8) * (p.v_row_bytes / 32);
     *out = p;

@@ -31,7 +31,7 @@
     X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(smem_ones, "offset") X(smem_master, "offset")                                 \
     X(smem_barriers, "offset")                                                                                                            \
     X(smem_bytes, "dynamic shared memory of the attention kernel")                                                                        \
-    X(lazy_rescale, "log2; 0: rescale always") X(flush_tiles, "tiles")                                                                    \
+    X(lazy_rescale, "log2; 0: rescale always") X(p_code_one, "log_linear: ue4m3 code of the block scale of p = 1") X(flush_tiles, "tiles")                                                                    \
     X(o_tiles, "n8 column tiles of O in registers, its quantised row sum among them where the tensor core adds to both")\
     X(pv_tiles, "n8 column tiles that a product P V of wgmma adds to")\
     X(consumer_registers, "after setmaxnreg") X(producer_registers, "after setmaxnreg")                                                   \
@@ -43,13 +43,14 @@
     X(q_resident, "Q fragments stay in registers") X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \
     X(safe, "")
 
-#define PLAN_REALS(X) X(log2_p_one, "log2 of what p = 1 is stored as") X(v_max, "what the largest |V| of a channel is stored as")
+#define PLAN_REALS(X) X(log2_p_one, "log2 of what p = 1 is stored as") X(v_max, "what the largest |V| of a channel is stored as") \
+    X(max_growth, "log2; a row maximum moves when it is exceeded by more")
 
 // Texts with static storage, or inside the plan.
 #define PLAN_TEXTS(X)                                                                                                                     \
     X(spec_name, "") X(target, "") X(io, "") X(mask, "") X(role, "") X(skeleton, "template of this role") X(qk_format, "")                 \
     X(p_format, "") X(v_format, "") X(granularity, "\"\" for fp4") X(accumulate, "fp32 | fp16") X(row_sum, "exact | quantised") X(max, "each_tile | on_overflow")\
-    X(overlap, "none | pv")           \
+    X(overlap, "none | pv") X(p_block_scale, "nearest | log_linear") \
     X(k_scales_meaning, "")
 
 #define PLAN_INT(name, help) int name;

@@ -248,7 +248,9 @@ static void check_delta_s(const struct quantised *q) {
                 const uint8_t *tile = image.k_tiles + j / p->tile_k * p->k_tile_bytes;
                 double unit = (double)q->sm_scale * log2_e /
                               ((double)image.q_scale[g * p->q_group] * (double)image_k_scale(p, tile, 0));
-                double is = (double)got[((int64_t)h * p->delta_groups + (g - first)) * keys + j];
+                const float *pair = got + image_delta_pair(p, q->layout->k_tile_count, (int64_t)h, g - first, j);
+                double is = (double)pair[j % 2];
+                if (pair[j % 2] != pair[2 + j % 2]) worst = INFINITY;
                 raise_to(&worst, fabs(is - dot * unit) / (magnitude * unit + 1e-30));
             }
     }

@@ -24,7 +24,7 @@
     X(ptr, lse_bias, "workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units")                                 \
     X(ptr, q_mean, "workspace: fp32 [batch][heads_q][groups][d_qk_padded]")                                                               \
     X(ptr, k_centred, "workspace: K - mean(K) in the io type [batch][heads_kv][keys of all tiles][d_qk_padded]")                          \
-    X(ptr, delta_s, "workspace: fp32 [batch][heads_q][chunk groups][keys of all tiles], units of the score accumulator")                  \
+    X(ptr, delta_s, "workspace: fp32 [batch][heads_q][q tiles of a chunk][k tiles][groups of a q tile][pairs of keys][2 copies][2], accumulator units") \
     X(i64, q_stride_b, "elements") X(i64, q_stride_h, "elements") X(i64, q_stride_n, "elements")                                          \
     X(i64, k_stride_b, "elements") X(i64, k_stride_h, "elements") X(i64, k_stride_n, "elements")                                          \
     X(i64, v_stride_b, "elements") X(i64, v_stride_h, "elements") X(i64, v_stride_n, "elements")                                          \

@@ -83,7 +83,7 @@ static void region_sizes(const struct meta *meta, const sage_attention_shape *sh
     if (meta->q_group == 0) return;
     bytes[WORKSPACE_q_mean] = times(heads_q, times(ceil_div(rows, (uint64_t)meta->q_group), d_qk * f32));
     bytes[WORKSPACE_k_centred] = times(heads_kv, times(keys, d_qk * io));
-    bytes[WORKSPACE_delta_s] = times(heads_q, times((uint64_t)meta->delta_groups, keys * f32));
+    bytes[WORKSPACE_delta_s] = times(heads_q, times((uint64_t)meta->delta_groups, 2 * keys * f32));
 }
 
 bool workspace_layout_make(const struct meta *meta, const sage_attention_shape *shape, struct workspace_layout *out) {

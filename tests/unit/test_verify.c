@@ -278,8 +278,8 @@ static void run_delta_s(const struct launched *l) {
                     (const uint8_t *)at(a->k_tiles) + (kv * a->k_tile_count + key / p->tile_k) * p->k_tile_bytes;
                 const float *q_scale = (const float *)at(a->q_scale) + (head * groups + first + g) * p->q_group;
                 double unit = (double)*q_scale * (double)image_k_scale(p, tile, 0);
-                ((float *)to(a->delta_s))[(head * p->delta_groups + g) * keys + key] =
-                    (float)(delta_dot(l, head, first + g, key) / unit);
+                float *pair = (float *)to(a->delta_s) + image_delta_pair(p, a->k_tile_count, head, g, key);
+                pair[key % 2] = pair[2 + key % 2] = (float)(delta_dot(l, head, first + g, key) / unit);
             }
 }
 
@@ -290,7 +290,8 @@ static struct attend_rule rule_of(const struct launched *l) {
                                                              [SPEC_FORMAT_MXFP4] = P_MXFP4};
     const bool direct =
         l->unit->spec.p_format == SPEC_FORMAT_NVFP4 && l->unit->spec.p_scaling == SPEC_P_SCALING_ONE_LEVEL;
-    return (struct attend_rule){.p = direct ? P_NVFP4_DIRECT : formats[l->unit->spec.p_format],
+    const bool linear = l->unit->spec.p_block_scale == SPEC_P_BLOCK_SCALE_LOG_LINEAR;
+    return (struct attend_rule){.p = direct ? P_NVFP4_DIRECT : linear ? P_NVFP4_LINEAR : formats[l->unit->spec.p_format],
                                 .tile_k = l->plan->tile_k,
                                 .lazy_log2 = l->plan->lazy_rescale,
                                 .quantised_sum = strcmp(l->plan->row_sum, "quantised") == 0};
