@@ -110,21 +110,32 @@ static void plan_row_sum(struct plan *p, const struct spec *spec, bool wgmma)
     if (is_fp4(spec->v_format) && spec->row_sum == SPEC_ROW_SUM_QUANTISED) p->o_tiles++; // a column of ones that is no part of V
 }
 
+// Slots of K, V and delta_s each in a row; or, for block-scaled MMA, each slot with its three parts together, so that one base addresses
+// all of them.
+static void plan_slots(struct plan *p, int align, bool together)
+{
+    const int k = round_up(p->k_tile_bytes, align), v = round_up(p->v_tile_bytes + (p->sum_in_pv ? 8 * p->v_row_bytes : 0), align);
+    const int delta = p->q_group ? p->tile_q / p->q_group * p->tile_k * 8 : 0; // each value twice
+    const int slot = k + v + round_up(delta, align);
+    p->delta_tile_bytes = delta;
+    p->smem_k_stride = together ? slot : k;
+    p->smem_v_stride = together ? slot : v;
+    p->smem_delta_stride = together ? slot : delta;
+    p->smem_v = p->smem_k + (together ? k : p->stages * k);
+    p->smem_delta = p->smem_v + (together ? v : p->stages * v);
+    p->smem_ones = p->smem_k + p->stages * (together ? slot : k + v + delta);
+}
+
 // Shared memory of the attention kernel: Q, then the slots of K, V, delta_s, then ones and barriers.
 static void plan_smem(struct plan *p, bool wgmma, bool barriers)
 {
     const int align = wgmma ? 1024 : 128;
     p->smem_q = 0;
     p->smem_k = round_up(p->q_tile_bytes, align);
-    p->smem_k_stride = round_up(p->k_tile_bytes, align);
-    p->smem_v = p->smem_k + p->stages * p->smem_k_stride;
-    p->smem_v_stride = round_up(p->v_tile_bytes + (p->sum_in_pv ? 8 * p->v_row_bytes : 0), align);
-    p->smem_delta = p->smem_v + p->stages * p->smem_v_stride;
-    p->smem_delta_stride = p->q_group ? p->tile_q / p->q_group * p->tile_k * 8 : 0; // each value twice
-    p->smem_ones = p->smem_delta + p->stages * p->smem_delta_stride;
+    plan_slots(p, align, barriers && !wgmma);
     p->smem_master = p->smem_ones + (p->pv_tiles > p->d_v / 8 && !p->sum_in_pv ? 1024 : 0);
     p->smem_barriers = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
-    p->smem_bytes = p->smem_barriers + (barriers ? (1 + 4 * p->stages) * 8 : 0);
+    p->smem_bytes = p->smem_barriers + (barriers ? (1 + (wgmma ? 4 : 2) * p->stages) * 8 : 0);
 }
 
 static int at_least(int a, int b)
@@ -187,6 +198,8 @@ static const char *applicable_shape(const struct spec *spec, const struct arch *
     const bool fp8 = spec->qk_format == SPEC_FORMAT_FP8_E4M3 || spec->v_format == SPEC_FORMAT_FP8_E4M3;
     REFUSE(fp8 && !arch->fp8_mma, "%s has no fp8 MMA", spec_target_text(arch->target))
     REFUSE(v.tile_q % (16 * v.warps) != 0, "tile_q = %d is no multiple of 16 rows for each of %d warps", v.tile_q, v.warps)
+    REFUSE(spec->overlap == SPEC_OVERLAP_QK && arch->block_scaled_mma && v.tile_k % 128 != 0,
+           "tile_k = %d must be a multiple of 128 for schedule.overlap = qk: scores of 64 keys alternate", v.tile_k)
     REFUSE(fp4 && v.tile_k % 64 != 0, "tile_k = %d must be a multiple of 64 for 4-bit operands", v.tile_k)
     const int keys = spec->v_format == SPEC_FORMAT_FP16 ? 16 : 32;
     REFUSE(v.tile_k % keys != 0, "tile_k = %d must be a multiple of %d for %s", v.tile_k, keys, spec_format_text(spec->v_format))
@@ -331,7 +344,8 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
     p->p_block_scale = spec_p_block_scale_text(spec->p_block_scale);
     p->p_code_one = 126 - 8 * p->lazy_rescale;
     p->max_growth = p->lazy_rescale + (linear ? 0.98125 / 8 : 0.0); // log_linear: up to the code that rounds to 126
-    p->overlap = spec_overlap_text(wgmma ? spec->overlap : SPEC_OVERLAP_NONE);
+    const bool has_overlap = uses_barriers(spec, arch_of(r->target)); // without a producer, tiles arrive at fixed points of the loop
+    p->overlap = spec_overlap_text(has_overlap ? spec->overlap : SPEC_OVERLAP_NONE);
 }
 
 static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma, bool block_scaled)

@@ -28,7 +28,7 @@
     X(stats_width, "floats of a row of the statistics; 0: none needed")                                                                   \
     X(quant_threads, "threads of the quantiser and of stats") X(quant_smem_bytes, "static shared memory of the quantiser")                \
     X(smem_q, "offset") X(smem_k, "offset") X(smem_k_stride, "bytes") X(smem_v, "offset") X(smem_v_stride, "bytes")                        \
-    X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(smem_ones, "offset") X(smem_master, "offset")                                 \
+    X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(delta_tile_bytes, "delta_s of a tile of queries and a tile of keys") X(smem_ones, "offset") X(smem_master, "offset")                                 \
     X(smem_barriers, "offset")                                                                                                            \
     X(smem_bytes, "dynamic shared memory of the attention kernel")                                                                        \
     X(lazy_rescale, "log2; 0: rescale always") X(p_code_one, "log_linear: ue4m3 code of the block scale of p = 1") X(flush_tiles, "tiles")                                                                    \
@@ -50,7 +50,7 @@
 #define PLAN_TEXTS(X)                                                                                                                     \
     X(spec_name, "") X(target, "") X(io, "") X(mask, "") X(role, "") X(skeleton, "template of this role") X(qk_format, "")                 \
     X(p_format, "") X(v_format, "") X(granularity, "\"\" for fp4") X(accumulate, "fp32 | fp16") X(row_sum, "exact | quantised") X(max, "each_tile | on_overflow")\
-    X(overlap, "none | pv") X(p_block_scale, "nearest | log_linear") \
+    X(overlap, "none | pv | qk") X(p_block_scale, "nearest | log_linear") \
     X(k_scales_meaning, "")
 
 #define PLAN_INT(name, help) int name;

@@ -111,8 +111,12 @@ static bool log_linear_with_exact_sum(const struct spec *s) {
     return s->p_block_scale == SPEC_P_BLOCK_SCALE_LOG_LINEAR && s->row_sum != SPEC_ROW_SUM_QUANTISED;
 }
 
+static bool overlap_of_other_formats(const struct spec *s) {
+    return s->overlap != SPEC_OVERLAP_NONE && (s->overlap == SPEC_OVERLAP_QK) != is_fp4(s->qk_format);
+}
+
 static bool kept_max_with_overlap(const struct spec *s) {
-    return s->max == SPEC_MAX_ON_OVERFLOW && s->overlap != SPEC_OVERLAP_NONE;
+    return s->max == SPEC_MAX_ON_OVERFLOW && s->overlap == SPEC_OVERLAP_PV;
 }
 
 static bool safe_fp16_sums(const struct spec *s) {
@@ -147,6 +151,7 @@ static const struct rule rules[] = {
     {"schedule.max", "softmax.lazy_rescale_log2", NULL, kept_max_without_room, "needs softmax.lazy_rescale_log2 of at least 1"},
     {"schedule.max", "qk.granularity", "pv.p_block_scale", kept_max_of_other_scores,
      "needs one scale for many keys (not per_token), and for an fp4 P pv.p_block_scale = log_linear"},
+    {"schedule.overlap", "qk.format", NULL, overlap_of_other_formats, "is not there for this qk.format: pv is for int8 and fp8_e4m3, qk for fp4"},
     {"schedule.max", "schedule.overlap", NULL, kept_max_with_overlap, "needs schedule.overlap = none in this version"},
     {"pv.accumulate.in", "safe", NULL, safe_fp16_sums, "contradicts safe: true (fp32 accumulation)"},
     {"pv.accumulate.flush_tiles", "safe", NULL, safe_late_flush, "contradicts safe: true (fp32 adds after every tile)"},

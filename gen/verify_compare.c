@@ -53,7 +53,7 @@ static int score_chunk(const struct verify_unit *unit) {
 
 static struct attend_rule rule_of(const struct verify_unit *unit) {
     const struct plan *p = &unit->plan;
-    struct attend_rule rule = {.tile_k = p->tile_k,
+    struct attend_rule rule = {.tile_k = p->fp4 ? 64 : p->tile_k, // fp4: the maximum is that of steps of 64 keys
                                .sum_chunk = score_chunk(unit),
                                .lazy_log2 = p->lazy_rescale,
                                .quantised_sum = strcmp(p->row_sum, "quantised") == 0};

@@ -63,10 +63,10 @@ static size_t scale_word(const struct plan *p, enum image_tensor t, int row, int
         int registers = (steps + 1) / 2, lane = row % 8 * 4 + step % 2 * 2 + row / 8 % 2;
         return (size_t)((row / 16 * registers + step / 2) * 32 + lane);
     }
-    // a lane loads the words of a tile as vectors: [words / width][lane][width]
+    // a lane loads the words of 64 keys as vectors: [64 keys][words / width][lane][width]
     int groups = (t == IMAGE_V ? p->d_v : p->tile_k) / 32, lane = row % 8 * 4 + row / 8 % 4;
     int word = t == IMAGE_V ? step * groups + row / 32 : row / 32 * steps + step;
-    int width = groups * steps % 4 == 0 ? 4 : groups * steps % 2 == 0 ? 2 : 1;
+    int words = t == IMAGE_V ? groups : 2 * steps, width = words % 4 == 0 ? 4 : words % 2 == 0 ? 2 : 1;
     return (size_t)((word / width * 32 + lane) * width + word % width);
 }
 

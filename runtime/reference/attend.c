@@ -56,7 +56,7 @@ static void round_linear(const struct attend_rule *rule, double one, double *p, 
     const int code_one = 126 - 8 * rule->lazy_log2;
     double amax = 0;
     for (int i = 0; i < n; i++) amax = fmax(amax, p[i]);
-    const double code = fmin(fmax(rint(format_round(FORMAT_F16, 8 * log2(amax) + code_one - 0.45)), 8), 126);
+    const double code = fmin(8 + rint(format_round(FORMAT_F16, fmax(8 * log2(amax) + code_one - 8.45, 0))), 126);
     const double value = format_decode(FORMAT_UE4M3, (uint64_t)code), line = exp2((code - code_one) / 8) / 6;
     for (int i = 0; i < n; i++) p[i] = format_round(FORMAT_E2M1, p[i] / line) * value / one;
 }

@@ -1,7 +1,7 @@
 // int8_fp16_d64_attn_fwd_q128_k128_s2_w8_sm_80_bf16_causal
 // O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp16
 //
-// spec int8_fp16_d64 (hash 57ce8d605b23cdc7)   variant q128_k128_s2_w8   target sm_80   io bf16   mask causal
+// spec int8_fp16_d64 (hash aa93ba2ad9568b7b)   variant q128_k128_s2_w8   target sm_80   io bf16   mask causal
 // made by sagegen 0.1.0 from templates/attn_fwd_mma.cu.tl
 // again: sagegen expand --spec specs/int8_fp16_d64.yaml --role attn_fwd --arch sm_80 --io bf16 --mask causal --variant q128_k128_s2_w8
 
@@ -30,7 +30,7 @@ struct kernel_args {
     u64 lse_bias; // 96: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
     u64 q_mean; // 104: workspace: fp32 [batch][heads_q][groups][d_qk_padded]
     u64 k_centred; // 112: workspace: K - mean(K) in the io type [batch][heads_kv][keys of all tiles][d_qk_padded]
-    u64 delta_s; // 120: workspace: fp32 [batch][heads_q][chunk groups][keys of all tiles], units of the score accumulator
+    u64 delta_s; // 120: workspace: fp32 [batch][heads_q][q tiles of a chunk][k tiles][groups of a q tile][pairs of keys][2 copies][2], accumulator units
     i64 q_stride_b; // 128: elements
     i64 q_stride_h; // 136: elements
     i64 q_stride_n; // 144: elements
@@ -215,12 +215,12 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
     #pragma unroll
     for (i32 tile = 0; tile < stages - 1; tile++) load_tile(tile);
 
+    cp_async_wait<stages - 2>();
+    __syncthreads();
     // ---- Q: fragments and scales into registers ---------------------------------------------------------------------------
     // out: rQ[m_tiles][qk_steps][4] (lane l: rows l/4, l/4+8; bytes 4(l%4)..+3 and +16 of each 32-byte step)
     //      r_q_scale[m_tiles][2], log2 units per score (per_thread)
     constexpr i32 qk_steps = qk_row_bytes / 32; // MMA steps along the head dim
-    cp_async_wait<stages - 2>();
-    __syncthreads();
     u32 rQ[m_tiles][qk_steps][4];
     float r_q_scale[m_tiles][2];
     #pragma unroll

@@ -1,9 +1,9 @@
-// fp4_d64_delta_s_q128_k128_s2_w8_sm_120a_bf16
+// fp4_d64_delta_s_q128_k128_s3_w8_sm_120a_bf16
 // delta_s = mean(Q group) . (K - mean(K)), what Q smoothing takes out of the scores (QK in nvfp4, PV in nvfp4)
 //
-// spec fp4_d64 (hash f62bb2d21ec610ad)   variant q128_k128_s2_w8   target sm_120a   io bf16   mask none
+// spec fp4_d64 (hash b0effe637106c628)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/delta_s.cu.tl
-// again: sagegen expand --spec specs/fp4_d64.yaml --role delta_s --arch sm_120a --io bf16 --mask none --variant q128_k128_s2_w8
+// again: sagegen expand --spec specs/fp4_d64.yaml --role delta_s --arch sm_120a --io bf16 --mask none --variant q128_k128_s3_w8
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -30,7 +30,7 @@ struct kernel_args {
     u64 lse_bias; // 96: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
     u64 q_mean; // 104: workspace: fp32 [batch][heads_q][groups][d_qk_padded]
     u64 k_centred; // 112: workspace: K - mean(K) in the io type [batch][heads_kv][keys of all tiles][d_qk_padded]
-    u64 delta_s; // 120: workspace: fp32 [batch][heads_q][chunk groups][keys of all tiles], units of the score accumulator
+    u64 delta_s; // 120: workspace: fp32 [batch][heads_q][q tiles of a chunk][k tiles][groups of a q tile][pairs of keys][2 copies][2], accumulator units
     i64 q_stride_b; // 128: elements
     i64 q_stride_h; // 136: elements
     i64 q_stride_n; // 144: elements
@@ -125,8 +125,8 @@ __device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &b
     for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
-// grid: batch * heads_q * k_tile_count   out: delta_s[batch][heads_q][delta_groups][keys] fp32
-extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_s2_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
+// grid: batch * heads_q * k_tile_count   out: delta_s, see runtime/kernel_args.h
+extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_s3_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
 {
     __shared__ float s_mean[delta_groups][d_qk];
     const i32 tile = (i32)(blockIdx.x % args.k_tile_count), tid = threadIdx.x;
@@ -159,7 +159,12 @@ extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_
         #pragma unroll
         for (i32 g = 0; g < delta_groups; g++) sum[g] += lo * s_mean[g][c] + hi * s_mean[g][c + 1];
     }
-    float *g_out = (float *)args.delta_s + head * delta_groups * args.k_tile_count * tile_k + (i64)tile * tile_k + tid;
+    // keys 2i, 2i+1 twice: the four accumulators of a lane, rows l/4 and l/4+8, start from one load
+    constexpr i32 tile_groups = tile_q / q_group; // that a tile of queries reads together
+    float *g_out = (float *)args.delta_s + head * delta_groups * args.k_tile_count * (2 * tile_k) + tid / 2 * 4 + tid % 2;
     #pragma unroll
-    for (i32 g = 0; g < delta_groups; g++) g_out[(i64)g * args.k_tile_count * tile_k] = sum[g];
+    for (i32 g = 0; g < delta_groups; g++) {
+        float *at = g_out + (((i64)(g / tile_groups) * args.k_tile_count + tile) * tile_groups + g % tile_groups) * (2 * tile_k);
+        at[0] = at[2] = sum[g];
+    }
 }

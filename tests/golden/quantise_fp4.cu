@@ -1,9 +1,9 @@
-// fp4_d64_quantise_q128_k128_s2_w8_sm_120a_bf16
+// fp4_d64_quantise_q128_k128_s3_w8_sm_120a_bf16
 // Q, K and V quantised to tile images in the workspace (QK in nvfp4, PV in nvfp4)
 //
-// spec fp4_d64 (hash f62bb2d21ec610ad)   variant q128_k128_s2_w8   target sm_120a   io bf16   mask none
+// spec fp4_d64 (hash b0effe637106c628)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/quantise.cu.tl
-// again: sagegen expand --spec specs/fp4_d64.yaml --role quantise --arch sm_120a --io bf16 --mask none --variant q128_k128_s2_w8
+// again: sagegen expand --spec specs/fp4_d64.yaml --role quantise --arch sm_120a --io bf16 --mask none --variant q128_k128_s3_w8
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -30,7 +30,7 @@ struct kernel_args {
     u64 lse_bias; // 96: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
     u64 q_mean; // 104: workspace: fp32 [batch][heads_q][groups][d_qk_padded]
     u64 k_centred; // 112: workspace: K - mean(K) in the io type [batch][heads_kv][keys of all tiles][d_qk_padded]
-    u64 delta_s; // 120: workspace: fp32 [batch][heads_q][chunk groups][keys of all tiles], units of the score accumulator
+    u64 delta_s; // 120: workspace: fp32 [batch][heads_q][q tiles of a chunk][k tiles][groups of a q tile][pairs of keys][2 copies][2], accumulator units
     i64 q_stride_b; // 128: elements
     i64 q_stride_h; // 136: elements
     i64 q_stride_n; // 144: elements
@@ -249,7 +249,7 @@ __device__ __forceinline__ u32 block_quantise(u32 (&packed)[2], const float (&x)
 }
 
 // grid: Q tiles of all heads (quantise_parts bit 0), then K tiles (bit 1), then V tiles (bit 2)
-extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k128_s2_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
+extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k128_s3_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
 {
     __shared__ __align__(16) u8 smem[19200];
     const i32 tid = threadIdx.x;
@@ -518,7 +518,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                                 if (chunk % 2 == 0) {
                                     const i32 step = chunk / 8, block_byte = chunk % 8 / 2;
                                     const i32 lane = 4 * (row % 8) + row % 32 / 8;
-                                    u8 *g_word = g_sf + ((row / 32 * steps + step) * 32 + lane) * 4;
+                                    u8 *g_word = g_sf + 4 * (((row / 32 * steps + step) / 2 * 32 + lane) * 2 + (row / 32 * steps + step) % 2);
                                     g_word[block_byte] = (u8)scale;
                                 }
                             }
@@ -583,7 +583,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_quantise_q128_k
                 y[k] = key < keys_left ? (finite(widen(s_v[key * v_pitch + c]), bad) - mean) * inv : 0.0f;
             }
             u32 packed[2];
-            u8 *g_word = g_image + v_data_bytes + ((c / 32 * (tile_k / 64) + part / 4) * 32 + 4 * (c % 8) + c % 32 / 8) * 4;
+            u8 *g_word = g_image + v_data_bytes + 4 * (((part / 4 * (d_v / 32) + c / 32) / 2 * 32 + 4 * (c % 8) + c % 32 / 8) * 2 + (part / 4 * (d_v / 32) + c / 32) % 2);
             g_word[part % 4] = (u8)block_quantise(packed, y);
             const i32 panel = part * 8 / v_panel_bytes, byte = part * 8 % v_panel_bytes;
             u8 *g_chunk = g_image + (panel * d_v + c) * v_panel_bytes + (byte / 16 ^ c / 2 % 4) * 16;

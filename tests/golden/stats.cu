@@ -1,7 +1,7 @@
 // int8_fp8_d128_stats_q128_k128_s2_w8_sm_90a_bf16
 // sum, minimum and maximum of K and V per channel, over parts of the sequence (QK in int8, PV in fp8_e4m3)
 //
-// spec int8_fp8_d128 (hash 8c9f6d265745bcdd)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
+// spec int8_fp8_d128 (hash db12caae99404d08)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/stats.cu.tl
 // again: sagegen expand --spec specs/int8_fp8_d128.yaml --role stats --arch sm_90a --io bf16 --mask none --variant q128_k128_s2_w8
 
@@ -30,7 +30,7 @@ struct kernel_args {
     u64 lse_bias; // 96: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
     u64 q_mean; // 104: workspace: fp32 [batch][heads_q][groups][d_qk_padded]
     u64 k_centred; // 112: workspace: K - mean(K) in the io type [batch][heads_kv][keys of all tiles][d_qk_padded]
-    u64 delta_s; // 120: workspace: fp32 [batch][heads_q][chunk groups][keys of all tiles], units of the score accumulator
+    u64 delta_s; // 120: workspace: fp32 [batch][heads_q][q tiles of a chunk][k tiles][groups of a q tile][pairs of keys][2 copies][2], accumulator units
     i64 q_stride_b; // 128: elements
     i64 q_stride_h; // 136: elements
     i64 q_stride_n; // 144: elements

@@ -292,7 +292,7 @@ static struct attend_rule rule_of(const struct launched *l) {
         l->unit->spec.p_format == SPEC_FORMAT_NVFP4 && l->unit->spec.p_scaling == SPEC_P_SCALING_ONE_LEVEL;
     const bool linear = l->unit->spec.p_block_scale == SPEC_P_BLOCK_SCALE_LOG_LINEAR;
     return (struct attend_rule){.p = direct ? P_NVFP4_DIRECT : linear ? P_NVFP4_LINEAR : formats[l->unit->spec.p_format],
-                                .tile_k = l->plan->tile_k,
+                                .tile_k = l->plan->fp4 ? 64 : l->plan->tile_k,
                                 .lazy_log2 = l->plan->lazy_rescale,
                                 .quantised_sum = strcmp(l->plan->row_sum, "quantised") == 0};
 }
