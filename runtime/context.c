@@ -141,8 +141,8 @@ void context_log(const sage_context *context, sage_log_level level, const char *
  */
 
 const char *sage_role_text(enum sage_role role) {
-    static const char *const text[SAGE_ROLE_COUNT] = {[SAGE_ROLE_STATS] = "stats",
-                                                      [SAGE_ROLE_QUANTISE] = "quantise",
+    static const char *const text[SAGE_ROLE_COUNT] = {[SAGE_ROLE_QUANTISE_Q] = "quantise_q",
+                                                      [SAGE_ROLE_QUANTISE_KV] = "quantise_kv",
                                                       [SAGE_ROLE_DELTA_S] = "delta_s",
                                                       [SAGE_ROLE_ATTN_FWD] = "attn_fwd"};
     return (unsigned)role < SAGE_ROLE_COUNT ? text[role] : "unknown role";

@@ -8,7 +8,7 @@
 
 // X(name, help)
 #define SAGE_META_TEXTS(X)                                                                                                                \
-    X(role, "stats | quantise | delta_s | attn_fwd")                                                                                      \
+    X(role, "quantise_q | quantise_kv | delta_s | attn_fwd")                                                                             \
     X(entry, "extern C name in the cubin")                                                                                                \
     X(spec, "name of the spec")                                                                                                           \
     X(family, "the spec's name up to its head dim: int8_fp8 of int8_fp8_d128")                                                            \

@@ -100,7 +100,7 @@ static void meta_fill_ints(struct meta *meta, const struct sage_kernel_request *
 }
 
 static void meta_spoil(struct meta *meta, const struct kernels *kernels, enum sage_role role) {
-    if (kernels->wrong_role == (int)role + 1) snprintf(meta->role, sizeof meta->role, "stats");
+    if (kernels->wrong_role == (int)role + 1) snprintf(meta->role, sizeof meta->role, "delta_s");
     if (kernels->wrong_geometry == (int)role + 1) meta->k_tile_bytes *= 2;
     if (kernels->wrong_args_bytes == (int)role + 1) meta->args_bytes -= 8;
     if (kernels->wrong_smem == (int)role + 1) meta->smem_dynamic = 900 << 10;
@@ -135,8 +135,7 @@ static sage_status kernels_get(sage_context *context, void *user, const struct s
     SAGE_TRY(kernels_answer(context, kernels, want));
     sage_status status = SAGE_OK;
     for (int role = 0; role < SAGE_ROLE_COUNT && status == SAGE_OK; role++) {
-        bool extra = role == SAGE_ROLE_STATS || role == SAGE_ROLE_DELTA_S;
-        if ((extra && !kernels->smoothed) || kernels->drop_role == role + 1) continue;
+        if ((role == SAGE_ROLE_DELTA_S && !kernels->smoothed) || kernels->drop_role == role + 1) continue;
         status = blob_make(context, kernels, want, (enum sage_role)role, &set.kernel[role]);
     }
     if (status == SAGE_OK)
@@ -505,13 +504,13 @@ static const struct plan_rule {
     const char *text;
 } plan_rules[] = {
     {{.drop_role = SAGE_ROLE_ATTN_FWD + 1}, SAGE_ERROR_CORRUPT, "no attn_fwd kernel"},
-    {{.drop_role = SAGE_ROLE_QUANTISE + 1}, SAGE_ERROR_CORRUPT, "the quantise kernel is missing"},
-    {{.smoothed = true, .drop_role = SAGE_ROLE_STATS + 1}, SAGE_ERROR_CORRUPT, "the stats kernel is missing"},
+    {{.drop_role = SAGE_ROLE_QUANTISE_Q + 1}, SAGE_ERROR_CORRUPT, "the quantise_q kernel is missing"},
+    {{.drop_role = SAGE_ROLE_QUANTISE_KV + 1}, SAGE_ERROR_CORRUPT, "the quantise_kv kernel is missing"},
     {{.smoothed = true, .drop_role = SAGE_ROLE_DELTA_S + 1}, SAGE_ERROR_CORRUPT, "the delta_s kernel is missing"},
-    {{.wrong_role = SAGE_ROLE_QUANTISE + 1}, SAGE_ERROR_CORRUPT, "asked for the quantise kernel, got stats"},
-    {{.wrong_geometry = SAGE_ROLE_QUANTISE + 1},
+    {{.wrong_role = SAGE_ROLE_QUANTISE_KV + 1}, SAGE_ERROR_CORRUPT, "asked for the quantise_kv kernel, got delta_s"},
+    {{.wrong_geometry = SAGE_ROLE_QUANTISE_KV + 1},
      SAGE_ERROR_CORRUPT,
-     "the quantise kernel has k_tile_bytes = 16384, attn_fwd has 8192"},
+     "the quantise_kv kernel has k_tile_bytes = 16384, attn_fwd has 8192"},
     {{.wrong_args_bytes = SAGE_ROLE_ATTN_FWD + 1}, SAGE_ERROR_CORRUPT, "bytes of arguments"},
     {{.wrong_smem = SAGE_ROLE_ATTN_FWD + 1}, SAGE_ERROR_UNSUPPORTED, "921600 bytes of shared memory"},
     {{.wrong_cubin = SAGE_ROLE_ATTN_FWD + 1}, SAGE_ERROR_CORRUPT, "cubin"},
@@ -739,14 +738,16 @@ static void a_plain_run_quantises_then_attends(void **state) {
     args.lse = address(0x60000000);
     args.overflow_flags = address(0x70000000);
     assert_int_equal(sage_attention_run(plan, &args, address(0x1234)), SAGE_OK);
-    assert_int_equal(f->cuda.launch_count(), 2);
-    assert_launch(f, 0, "quantise", 2 * 6 * 3 + 2 * (2 * 3 * 16), &a);
-    assert_launch(f, 1, "attn_fwd", 2 * 6 * 3, &again);
+    assert_int_equal(f->cuda.launch_count(), 3);
+    assert_launch(f, 0, "quantise_q", 2 * 6 * 3, &a);
+    assert_launch(f, 1, "quantise_kv", 2 * (2 * 3 * 16), &again);
+    assert_memory_equal(&a, &again, sizeof a);
+    assert_launch(f, 2, "attn_fwd", 2 * 6 * 3, &again);
     assert_memory_equal(&a, &again, sizeof a);
     assert_ptr_equal(f->cuda.launch_at(0)->stream, address(0x1234));
-    assert_int_equal(f->cuda.launch_at(0)->block[0], 128 + 32 * SAGE_ROLE_QUANTISE);
-    assert_int_equal(f->cuda.launch_at(1)->block[0], 128 + 32 * SAGE_ROLE_ATTN_FWD);
-    assert_int_equal(f->cuda.launch_at(1)->smem_dynamic, 1024 * (40 + 10 * SAGE_ROLE_ATTN_FWD));
+    assert_int_equal(f->cuda.launch_at(0)->block[0], 128 + 32 * SAGE_ROLE_QUANTISE_Q);
+    assert_int_equal(f->cuda.launch_at(2)->block[0], 128 + 32 * SAGE_ROLE_ATTN_FWD);
+    assert_int_equal(f->cuda.launch_at(2)->smem_dynamic, 1024 * (40 + 10 * SAGE_ROLE_ATTN_FWD));
 
     assert_true(workspace_layout_make(&meta, &usual_shape, &layout));
     assert_int_equal(a.q, Q_AT);
@@ -758,7 +759,7 @@ static void a_plain_run_quantises_then_attends(void **state) {
     assert_int_equal(a.q_tiles, WORKSPACE_AT);
     assert_int_equal(a.k_tiles, WORKSPACE_AT + layout.region[WORKSPACE_k_tiles].offset);
     assert_int_equal(a.v_scale, WORKSPACE_AT + layout.region[WORKSPACE_v_scale].offset);
-    assert_int_equal(a.stats | a.lse_bias | a.q_mean | a.k_centred | a.delta_s, 0);
+    assert_int_equal(a.stats | a.progress | a.k_mean | a.lse_bias | a.q_mean | a.k_centred | a.delta_s, 0);
     assert_int_equal(a.q_stride_b, 6 * 300 * 128);
     assert_int_equal(a.k_stride_h, 1000 * 128);
     assert_int_equal(a.o_stride_n, 128);
@@ -773,7 +774,7 @@ static void a_plain_run_quantises_then_attends(void **state) {
     assert_int_equal(a.q_tile_first, 0);
     assert_int_equal(a.q_tile_launch, 3);
     assert_int_equal(a.vector_io, 15);
-    assert_int_equal(a.quantise_parts, 7);
+    assert_int_equal(a.stats_lead, 12); // all of it is less than the lead
     assert_true(fabs((double)a.sm_scale - 1 / sqrt(128)) < 1e-8);
     assert_true(a.reserved == 0);
     sage_attention_plan_destroy(plan);
@@ -786,10 +787,10 @@ static void a_smoothed_run_goes_in_chunks(void **state) {
     struct sage_kernel_args a;
     assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
     assert_int_equal(f->cuda.launch_count(), 6);
-    assert_launch(f, 0, "stats", 2 * 3 * 4 * 2, &a);
+    assert_launch(f, 0, "quantise_q", 2 * 6 * 3, &a);
     assert_true(a.stats != 0 && a.lse_bias != 0 && a.q_mean != 0 && a.k_centred != 0 && a.delta_s != 0);
     assert_int_equal(a.stats % 1024, 0);
-    assert_launch(f, 1, "quantise", 2 * 6 * 3 + 2 * (2 * 3 * 16), &a);
+    assert_launch(f, 1, "quantise_kv", 2 * (2 * 3 * (4 + 16)) + 2 * 6 * 3, &a); // parts, tiles; tiles of Q for LSE
     assert_int_equal(a.q_tile_launch, 3);
     static const int first[] = {0, 2}, count[] = {2, 1};
     for (int chunk = 0; chunk < 2; chunk++) {
@@ -812,7 +813,7 @@ static void two_steps_are_one_run(void **state) {
     args.o.data = NULL;
     assert_int_equal(sage_attention_quantise(plan, &args, NULL), SAGE_OK);
     assert_int_equal(f->cuda.launch_count(), 2);
-    assert_launch(f, 1, "quantise", 2 * 6 * 3 + 2 * (2 * 3 * 16), &a);
+    assert_launch(f, 1, "quantise_kv", 2 * (2 * 3 * (4 + 16)), &a);
     assert_int_equal(a.q, Q_AT);
     assert_int_equal(a.o, 0);
     assert_int_equal(a.vector_io, 7);
@@ -855,7 +856,7 @@ static void no_keys_still_attend(void **state) {
     args.k = args.v = (sage_tensor){0};
     assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
     assert_int_equal(f->cuda.launch_count(), 2);
-    assert_launch(f, 0, "quantise", 2 * 2, &a);
+    assert_launch(f, 0, "quantise_q", 2 * 2, &a);
     assert_launch(f, 1, "attn_fwd", 2 * 2, &a);
     assert_int_equal(a.k_tile_count, 0);
     assert_int_equal(a.k | a.v, 0);
@@ -875,7 +876,7 @@ static void vector_io_needs_aligned_rows(void **state) {
     args.o.stride_head += 8;
     args.o.stride_batch += 48;
     assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
-    assert_launch(f, 0, "quantise", 2 * 6 * 3 + 2 * (2 * 3 * 16), &a);
+    assert_launch(f, 0, "quantise_q", 2 * 6 * 3, &a);
     assert_int_equal(a.vector_io, 8);
     assert_int_equal(a.k_stride_n, 132);
     sage_attention_plan_destroy(plan);
@@ -887,12 +888,12 @@ static void scales_and_head_dims_reach_the_kernel(void **state) {
     const sage_attention_shape shape = {1, 1, 1, 1, 1};
     struct sage_kernel_args a;
     int launches = 0;
-    for (int dim = 8; dim <= 256; dim += 8, launches += 2) {
+    for (int dim = 8; dim <= 256; dim += 8, launches += 3) {
         desc.head_dim_qk = dim;
         sage_attention_plan *plan = plan_for(f, &desc);
         const sage_attention_args args = args_for(plan, &shape, dim);
         assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
-        assert_launch(f, launches + 1, "attn_fwd", 1, &a);
+        assert_launch(f, launches + 2, "attn_fwd", 1, &a);
         assert_true(a.sm_scale == (float)(1 / sqrt(dim)));
         sage_attention_plan_destroy(plan);
     }
@@ -900,7 +901,7 @@ static void scales_and_head_dims_reach_the_kernel(void **state) {
     sage_attention_plan *plan = plan_for(f, &desc);
     const sage_attention_args args = args_for(plan, &shape, 256);
     assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
-    assert_launch(f, launches + 1, "attn_fwd", 1, &a);
+    assert_launch(f, launches + 2, "attn_fwd", 1, &a);
     assert_true(a.sm_scale == 0.3f);
     sage_attention_plan_destroy(plan);
 }
@@ -977,7 +978,7 @@ static void many_threads_share_a_plan(void **state) {
     }
     for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_join(thread[i], NULL), 0);
     assert_int_equal(atomic_load(&failures), 0);
-    assert_int_equal(f->cuda.launch_count(), 2 * THREADS * RUNS);
+    assert_int_equal(f->cuda.launch_count(), 3 * THREADS * RUNS);
     for (int i = 0; i < f->cuda.launch_count(); i++) {
         struct sage_kernel_args a;
         memcpy(&a, f->cuda.launch_at(i)->args, sizeof a);

@@ -46,7 +46,7 @@ planted "$race" int8_fp8_d64 sm_90a stage/qk_gemm_sm90.cu.tl '^mbar_wait(k_full'
 planted "$race" int8_fp8_d64 sm_90a stage/pv_gemm_sm90.cu.tl '^mbar_wait(v_full'
 planted "async-proxy access" int8_fp8_d64 sm_90a stage/barriers_sm90.cu.tl '^fence_proxy_async'
 planted "$race" int8_fp8_d64 sm_89 stage/quant_qk.cu.tl '^__syncthreads'
-planted "$race" int8_fp8_d64 sm_89 stats.cu.tl '^    __syncthreads'
+planted "$race" int8_fp8_d64 sm_89 stage/stats_part.cu.tl '^__syncthreads'
 planted "$race" fp4_d64 sm_120a stage/quant_fp4.cu.tl '^__syncthreads' 3
 planted "read of memory that nobody wrote" fp4_d64 sm_120a delta_s.cu.tl '^    __syncthreads'
 exit $failed
