@@ -316,6 +316,7 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
 {
     const struct spec *spec = r->spec;
     p->safe = spec->safe;
+    p->dependent_launch = arch_of(r->target)->sm >= 90;
     p->emulate_fp4 = p->fp4 && !arch_of(r->target)->block_scaled_mma;
     p->smooth_k = spec->smooth_k == SPEC_SMOOTH_MEAN;
     p->smooth_v = spec->smooth_v == SPEC_SMOOTH_MEAN;

@@ -43,7 +43,7 @@
     X(fp4, "4-bit operands with block scales") X(emulate_fp4, "the target lacks block-scaled MMA")                                        \
     X(sum_in_pv, "ones behind V make the row sum in the same wgmma")\
     X(q_resident, "Q fragments stay in registers") X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \
-    X(safe, "")
+    X(dependent_launch, "may start while the launch before still runs: it waits by itself") X(safe, "")
 
 #define PLAN_REALS(X) X(log2_p_one, "log2 of what p = 1 is stored as") X(v_max, "what the largest |V| of a channel is stored as")
 

@@ -108,6 +108,13 @@ static_assert(smem_v + stages * smem_v_stride <= 25856, "shared memory of the la
 // ---- cost of one tile of keys, per block ------------------------------------------------------------------------------
 //   QK: 128 MMA   PV: 128 MMA   ex2: 16384   bytes loaded: 9232
 
+// Programmatic dependent launch: waits until the launch before has ended and its writes are visible. That one has waited for its own, and so
+// on, so all launches of this call before this one have then ended. Does nothing after an ordinary launch. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void wait_for_launches()
+{
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 // 16 bytes from global to shared memory, asynchronously, past L1; and its groups. PTX ISA 9.7.9.25.3, sm_80.
 __device__ __forceinline__ void cp_async16(u32 s_dst, const void *g_src)
 {
@@ -221,6 +228,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
     const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
     const i32 tiles_full = args.seq_k / tile_k;
 
+    wait_for_launches(); // nothing of the workspace is read or written before
     // ---- stage 2/7: load issue --------------------------------------------------------------------------------------------
     // A tile is one linear copy: the workspace holds it as shared memory does. One cp.async group per key tile; Q joins the first.
     const u8 *g_q = (const u8 *)args.q_tiles + ((i64)head * args.q_tile_count + q_tile) * q_tile_bytes;

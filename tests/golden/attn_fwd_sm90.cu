@@ -150,6 +150,13 @@ __device__ __forceinline__ void fence_proxy_async()
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
+// Programmatic dependent launch: waits until the launch before has ended and its writes are visible. That one has waited for its own, and so
+// on, so all launches of this call before this one have then ended. Does nothing after an ordinary launch. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void wait_for_launches()
+{
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 // Registers per thread handed back (dec) or taken (inc) by a whole warpgroup. PTX ISA 9.7.19.5, sm_90a.
 template <u32 registers> __device__ __forceinline__ void setmaxnreg_dec()
 {
@@ -363,6 +370,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         *(u32 *)(smem + smem_v + i / 256 * smem_v_stride + v_tile_bytes + i % 256 * 4) = 0x38383838u;
     fence_proxy_async();
     __syncthreads();
+    wait_for_launches(); // nothing of the workspace is read or written before
 
     if (tid < 128) {
         // ---- stage 3/7: load (producer warpgroup) --------------------------------------------------------------------------------
