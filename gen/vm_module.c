@@ -167,6 +167,15 @@ driver_result vm_entry_launch_kernel(driver_function function, unsigned grid_x, 
     return vm_leave(result);
 }
 
+// Launches end before the next begins, so that attributes which let one start early change nothing.
+driver_result vm_entry_launch_kernel_ex(const struct driver_launch *launch, driver_function function, void **params,
+                                        void **extra) {
+    for (unsigned i = 0; i < launch->attribute_count; i++)
+        if (launch->attributes[i].id != DRIVER_LAUNCH_PROGRAMMATIC) return DRIVER_INVALID_VALUE;
+    return vm_entry_launch_kernel(function, launch->grid[0], launch->grid[1], launch->grid[2], launch->block[0],
+                                  launch->block[1], launch->block[2], launch->smem_bytes, launch->stream, params, extra);
+}
+
 /* -- Visits ---- */
 
 void vm_driver_each_kernel(vm_driver_visit *visit, void *user) {

@@ -290,6 +290,7 @@ struct call {
     bool empty;                    /* no query rows: nothing to launch */
     int64_t grid[SAGE_ROLE_COUNT]; /* blocks of one launch; 0: not launched. delta_s and attn_fwd: of one full chunk */
     int64_t chunk_tiles;           /* q tiles of one attn_fwd launch, per head */
+    int launches;                  /* so far */
     struct sage_kernel_args args;
 };
 
@@ -412,9 +413,10 @@ static sage_status call_make(const sage_attention_plan *plan, const sage_attenti
 
 /* -- Launches ---- */
 
-static sage_status launch_role(const struct call *call, enum sage_role role, int64_t grid) {
+static sage_status launch_role(struct call *call, enum sage_role role, int64_t grid) {
     if (grid == 0) return SAGE_OK;
-    return launch_kernel(call->plan->context, call->plan->module[role], grid, &call->args, call->stream);
+    const bool early = call->launches++ > 0;
+    return launch_kernel(call->plan->context, call->plan->module[role], grid, &call->args, early, call->stream);
 }
 
 // One chunk of query tiles after the other: delta_s holds the corrections of one chunk, and the stream keeps the order.

@@ -127,6 +127,20 @@ __device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &b
     for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
+// Programmatic dependent launch: the next kernel of the stream may start once every block has come here; it waits by itself. Does nothing
+// where that kernel was not launched so. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void launch_dependents()
+{
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+// Programmatic dependent launch: waits until the launch before has ended and its writes are visible. That one has waited for its own, and so
+// on, so all launches of this call before this one have then ended. Does nothing after an ordinary launch. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void wait_for_launches()
+{
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 // grid: batch * heads_q * k_tile_count   out: delta_s[batch][heads_q][delta_groups][keys] fp32
 extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_s2_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
 {
@@ -134,6 +148,8 @@ extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_
     const i32 tile = (i32)(blockIdx.x % args.k_tile_count), tid = threadIdx.x;
     const i64 head = blockIdx.x / args.k_tile_count; // batch * heads_q + query head
     const i64 kv_index = head / args.heads_q * args.heads_kv + head % args.heads_q / (args.heads_q / args.heads_kv);
+    launch_dependents(); // its blocks fill the SMs that this grid's last blocks leave
+    wait_for_launches(); // nothing of the workspace is read or written before
 
     // ---- stage 1/2: means of the chunk's groups, divided by the scale of their accumulators ------------------------
     const i64 groups = (i64)args.q_tile_count * (tile_q / q_group), first = (i64)args.q_tile_first * (tile_q / q_group);

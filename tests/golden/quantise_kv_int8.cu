@@ -128,7 +128,7 @@ __device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &b
 }
 
 // Counters in global memory by which blocks hand results on: what a block wrote before count_up or count_set is seen by a block whose
-// thread 0 read the new value, once both have passed a barrier. PTX ISA 9.7.13.1, 9.7.9.8, 9.7.9.12, sm_70.
+// thread 0 read the new value, once both have passed a barrier. PTX ISA 9.7.13.5, 9.7.9.8, 9.7.9.11, sm_70.
 __device__ __forceinline__ u32 count_up(u32 *g)
 {
     u32 before;
@@ -151,9 +151,23 @@ __device__ __forceinline__ void count_wait(const u32 *g, u32 value)
     }
 }
 
+// Programmatic dependent launch: the next kernel of the stream may start once every block has come here; it waits by itself. Does nothing
+// where that kernel was not launched so. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void launch_dependents()
+{
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+// Programmatic dependent launch: waits until the launch before has ended and its writes are visible. That one has waited for its own, and so
+// on, so all launches of this call before this one have then ended. Does nothing after an ordinary launch. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void wait_for_launches()
+{
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 constexpr u32 largest2 = 0x7f7f7f7fu; // a pair of the largest finite bf16
 
-// The larger, or smaller, of each half of a pair of bf16; NaN where there is one. PTX ISA 9.7.4.10, 9.7.4.11, sm_80.
+// The larger, or smaller, of each half of a pair of bf16; NaN where there is one. PTX ISA 9.7.4.7, 9.7.4.8, sm_80.
 __device__ __forceinline__ u32 max2(u32 a, u32 b)
 {
     u32 r;
@@ -230,6 +244,8 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
     const i32 tid = threadIdx.x;
     const i32 tensors = 2 * args.batch * args.heads_kv; // K and V in turn
     bool bad = false; // a non-finite element was seen
+    launch_dependents(); // its blocks fill the SMs that this grid's last blocks leave
+    wait_for_launches(); // nothing of the workspace is read or written before
 
     // ---- which piece ----------------------------------------------------------------------------------------------------
     // out: tensor, and part (>= 0: of its statistics) or tile
@@ -537,8 +553,9 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         float *g_scale = (float *)args.v_scale + head * 2 * d_v; // value = code * scale
         if (tid == 0) count_wait(&g_progress[1 + tensor], (u32)parts + 1);
         __syncthreads();
-        for (i32 c = tid; c < d_v; c += threads) {
-            s_inv[c % 8 * (d_v / 8) + c / 8] = 1.0f / g_scale[c];
+        for (i32 w = tid; w < d_v; w += threads) {
+            const i32 c = w % (d_v / 8) * 8 + w / (d_v / 8);
+            s_inv[w] = 1.0f / g_scale[c];
         }
         __syncthreads();
 

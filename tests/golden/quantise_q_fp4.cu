@@ -126,6 +126,20 @@ __device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &b
     for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
+// Programmatic dependent launch: the next kernel of the stream may start once every block has come here; it waits by itself. Does nothing
+// where that kernel was not launched so. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void launch_dependents()
+{
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+// Programmatic dependent launch: waits until the launch before has ended and its writes are visible. That one has waited for its own, and so
+// on, so all launches of this call before this one have then ended. Does nothing after an ordinary launch. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void wait_for_launches()
+{
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 // e2m1 codes {0, .5, 1, 1.5, 2, 3, 4, 6}: round to nearest, ties to the even code, saturating; sign in bit 3. Plain arithmetic, so that
 // the quantiser runs on every GPU.
 __device__ __forceinline__ u32 e2m1_code(float x)
@@ -229,6 +243,8 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_q_q128
     const i32 batch = (i32)(head / args.heads_q), q_head = (i32)(head % args.heads_q);
     const i32 rows_left = args.seq_q - tile * tile_q;
     bool bad = false; // a non-finite element was seen
+    launch_dependents(); // its blocks fill the SMs that this grid's last blocks leave
+    wait_for_launches(); // nothing of the workspace is read or written before
 
     // ---- nothing of K and V is done yet --------------------------------------------------------------------------------
     // the counter of pieces, then one counter for each K and V

@@ -124,9 +124,23 @@ __device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &b
     for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
+// Programmatic dependent launch: the next kernel of the stream may start once every block has come here; it waits by itself. Does nothing
+// where that kernel was not launched so. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void launch_dependents()
+{
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+// Programmatic dependent launch: waits until the launch before has ended and its writes are visible. That one has waited for its own, and so
+// on, so all launches of this call before this one have then ended. Does nothing after an ordinary launch. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void wait_for_launches()
+{
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 constexpr u32 largest2 = 0x7f7f7f7fu; // a pair of the largest finite bf16
 
-// The larger, or smaller, of each half of a pair of bf16; NaN where there is one. PTX ISA 9.7.4.10, 9.7.4.11, sm_80.
+// The larger, or smaller, of each half of a pair of bf16; NaN where there is one. PTX ISA 9.7.4.7, 9.7.4.8, sm_80.
 __device__ __forceinline__ u32 max2(u32 a, u32 b)
 {
     u32 r;
@@ -182,6 +196,8 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
     const i32 batch = (i32)(head / args.heads_q), q_head = (i32)(head % args.heads_q);
     const i32 rows_left = args.seq_q - tile * tile_q;
     bool bad = false; // a non-finite element was seen
+    launch_dependents(); // its blocks fill the SMs that this grid's last blocks leave
+    wait_for_launches(); // nothing of the workspace is read or written before
 
     // ---- nothing of K and V is done yet --------------------------------------------------------------------------------
     // the counter of pieces, then one counter for each K and V

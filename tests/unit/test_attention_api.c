@@ -80,6 +80,7 @@ static void meta_fill_ints(struct meta *meta, const struct sage_kernel_request *
                            bool smoothed) {
     meta->safe = want->safe;
     meta->args_bytes = (int)sizeof(struct sage_kernel_args);
+    meta->dependent_launch = smoothed;
     meta->threads = 128 + 32 * (int)role;
     meta->smem_dynamic = 1024 * (40 + 10 * (int)role);
     meta->registers = 100;
@@ -804,6 +805,41 @@ static void a_smoothed_run_goes_in_chunks(void **state) {
     sage_attention_plan_destroy(plan);
 }
 
+// The first launch of a call is an ordinary one, which waits for earlier calls; the others may start early where kernels
+// and driver know how.
+static void later_launches_may_start_early(void **state) {
+    struct fixture *f = *state;
+    for (int smoothed = 0; smoothed < 2; smoothed++) {
+        sage_attention_plan *plan = usual_plan(f, smoothed != 0, 0);
+        const sage_attention_args args = args_for(plan, &usual_shape, 128);
+        const int first = f->cuda.launch_count();
+        assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
+        assert_int_equal(sage_attention_quantise(plan, &args, NULL), SAGE_OK);
+        assert_int_equal(sage_attention_attend(plan, &args, NULL), SAGE_OK);
+        static const int starts_call[][12] = {{1, 0, 0, 1, 0, 1}, {1, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0}};
+        for (int i = first; i < f->cuda.launch_count(); i++)
+            assert_int_equal(f->cuda.launch_at(i)->early, smoothed && !starts_call[smoothed][i - first]);
+        sage_attention_plan_destroy(plan);
+    }
+}
+
+static void an_old_driver_starts_nothing_early(void **state) {
+    struct fixture *f = *state;
+    sage_attention_plan *plan = usual_plan(f, true, 0);
+    const sage_attention_args args = args_for(plan, &usual_shape, 128);
+    struct driver *driver = &f->context->driver;
+    const struct driver whole = *driver;
+    driver->cuda_version = 12020; // captured graphs do not keep the attribute
+    assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
+    *driver = whole;
+    driver->api.launch_kernel_ex = NULL;
+    assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
+    *driver = whole;
+    assert_int_equal(f->cuda.launch_count(), 12);
+    for (int i = 0; i < 12; i++) assert_int_equal(f->cuda.launch_at(i)->early, 0);
+    sage_attention_plan_destroy(plan);
+}
+
 // The two halves launch what run launches, in the same order, and name only the tensors they touch.
 static void two_steps_are_one_run(void **state) {
     struct fixture *f = *state;
@@ -1014,6 +1050,8 @@ int main(void) {
         TEST(workspace_bytes_of_impossible_shapes_are_0),
         TEST(a_plain_run_quantises_then_attends),
         TEST(a_smoothed_run_goes_in_chunks),
+        TEST(later_launches_may_start_early),
+        TEST(an_old_driver_starts_nothing_early),
         TEST(two_steps_are_one_run),
         TEST(no_queries_mean_no_launch),
         TEST(no_keys_still_attend),

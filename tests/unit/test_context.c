@@ -256,9 +256,9 @@ static void modules_are_shared_and_launched(void **state) {
     assert_int_equal(fake.counts().modules, 1);
     struct sage_kernel_args args = {.q = 0x1234, .seq_k = 77};
     fake.set_args_bytes(sizeof args);
-    assert_int_equal(launch_kernel(context, a, 12, &args, &args), SAGE_OK);
-    assert_int_equal(launch_kernel(context, a, 0, &args, NULL), SAGE_OK);
-    assert_int_equal(launch_kernel(context, a, (int64_t)1 << 31, &args, NULL), SAGE_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(launch_kernel(context, a, 12, &args, false, &args), SAGE_OK);
+    assert_int_equal(launch_kernel(context, a, 0, &args, true, NULL), SAGE_OK);
+    assert_int_equal(launch_kernel(context, a, (int64_t)1 << 31, &args, false, NULL), SAGE_ERROR_INVALID_ARGUMENT);
     assert_int_equal(fake.launch_count(), 1);
     const struct fake_cuda_launch *launch = fake.launch_at(0);
     assert_string_equal(launch->function, meta.entry);
@@ -269,7 +269,7 @@ static void modules_are_shared_and_launched(void **state) {
     assert_ptr_equal(launch->stream, &args);
     assert_memory_equal(launch->args, &args, sizeof args);
     fake.fail_next("cuLaunchKernel", 700);
-    assert_int_equal(launch_kernel(context, a, 1, &args, NULL), SAGE_ERROR_CUDA);
+    assert_int_equal(launch_kernel(context, a, 1, &args, false, NULL), SAGE_ERROR_CUDA);
     assert_int_equal(fake.stack_depth(), 0);
     assert_int_equal(fake.counts().synchronisations, 0);
     module_release(context, a);
