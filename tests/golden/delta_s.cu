@@ -92,18 +92,19 @@ constexpr i32 q_group = 64;            // query rows that share a mean
 constexpr i32 delta_groups = 16;  // groups of a chunk
 constexpr float log2_e = 1.44269504f;
 
-// Eight consecutive bf16 elements from global memory, read once; zeros where `inside` is false. vector: 16-byte aligned.
-__device__ __forceinline__ void load8(u32 (&r)[4], const u16 *g, bool inside, bool vector)
+// Eight consecutive bf16 elements from global memory, read once; zeros where `inside` is false. g: 16-byte aligned. PTX ISA 9.7.9.8, sm_70.
+__device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool inside)
 {
     r[0] = r[1] = r[2] = r[3] = 0;
-    if (!inside) return;
-    if (vector) {
-        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" // PTX ISA 9.7.9.8, sm_70
-                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
-    } else {
-        #pragma unroll
-        for (i32 i = 0; i < 4; i++) r[i] = (u32)g[2 * i] | (u32)g[2 * i + 1] << 16;
-    }
+    if (inside)
+        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
+}
+
+// The same from any address.
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
 }
 
 // One bf16 element as fp32.

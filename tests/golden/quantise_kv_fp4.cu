@@ -94,18 +94,19 @@ constexpr i32 stats_chunks = stats_width / 8;
 constexpr i32 stats_rows = threads / stats_chunks; // rows read side by side
 constexpr i32 stats_pitch = threads + stats_chunks; // keeps the joins of two words out of each other's banks
 
-// Eight consecutive bf16 elements from global memory, read once; zeros where `inside` is false. vector: 16-byte aligned.
-__device__ __forceinline__ void load8(u32 (&r)[4], const u16 *g, bool inside, bool vector)
+// Eight consecutive bf16 elements from global memory, read once; zeros where `inside` is false. g: 16-byte aligned. PTX ISA 9.7.9.8, sm_70.
+__device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool inside)
 {
     r[0] = r[1] = r[2] = r[3] = 0;
-    if (!inside) return;
-    if (vector) {
-        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" // PTX ISA 9.7.9.8, sm_70
-                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
-    } else {
-        #pragma unroll
-        for (i32 i = 0; i < 4; i++) r[i] = (u32)g[2 * i] | (u32)g[2 * i + 1] << 16;
-    }
+    if (inside)
+        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
+}
+
+// The same from any address.
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
 }
 
 // One bf16 element as fp32.
@@ -350,7 +351,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_kv_q12
     // out: tensor, and part (>= 0: of its statistics) or tile
     __shared__ i32 s_piece;
     u32 *g_progress = (u32 *)args.progress; // pieces drawn; then, for each tensor: parts done, + 1 when they are joined
-    if (tid == 0) s_piece = (i32)count_up(g_progress);
+    if (tid == 0) s_piece = (i32)atomicAdd(g_progress, 1u);
     __syncthreads();
     const i32 parts = args.splits, lead = args.stats_lead, step = parts + args.k_tile_count;
     i32 tensor, part = -1, tile = 0, rest = s_piece - lead * parts;
@@ -377,6 +378,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_kv_q12
             // ---- each thread runs down 8 channels -------------------------------------------------------------------------------------
             const i32 chunk = tid % stats_chunks, row = tid / stats_chunks;
             const i32 first = (i32)((i64)args.seq_k * part / parts), count = (i32)((i64)args.seq_k * (part + 1) / parts) - first;
+            const i64 load_stride = stats_rows * args.k_stride_n;
             const u16 *g_rows = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h + first * args.k_stride_n;
             float sum[8];
             bool repair = false; // second run: non-finite elements count as 0
@@ -385,12 +387,17 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_kv_q12
                 #pragma unroll
                 for (i32 i = 0; i < 8; i++) sum[i] = 0.0f;
                 #pragma unroll 1
-                for (i32 n = row; n < count; n += 8 * stats_rows) {
+                for (i32 n = row < stats_rows ? row : count; n < count; n += 8 * stats_rows) {
                     u32 raw[8][4];
-                    #pragma unroll
-                    for (i32 j = 0; j < 8; j++)
-                        load8(raw[j], g_rows + (n + (i64)j * stats_rows) * args.k_stride_n + chunk * 8,
-                              n < count - j * stats_rows && row < stats_rows && chunk * 8 < head_dim_qk, args.vector_io & 2);
+                    const u16 *g_first = g_rows + n * args.k_stride_n + chunk * 8;
+                    const i32 rows_here = chunk * 8 < head_dim_qk ? count - n : 0; // a load per stats_rows of them
+                    if (args.vector_io & 2) {
+                        #pragma unroll
+                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                    } else {
+                        #pragma unroll
+                        for (i32 j = 0; j < 8; j++) load8_any(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                    }
                     #pragma unroll
                     for (i32 j = 0; j < 8; j++) {
                         if (repair) drop_nonfinite(raw[j], bad);
@@ -439,6 +446,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_kv_q12
             // ---- each thread runs down 8 channels -------------------------------------------------------------------------------------
             const i32 chunk = tid % stats_chunks, row = tid / stats_chunks;
             const i32 first = (i32)((i64)args.seq_k * part / parts), count = (i32)((i64)args.seq_k * (part + 1) / parts) - first;
+            const i64 load_stride = stats_rows * args.v_stride_n;
             const u16 *g_rows = (const u16 *)args.v + batch * args.v_stride_b + kv_head * args.v_stride_h + first * args.v_stride_n;
             u32 low[4], high[4]; // packed pairs
             bool repair = false; // second run: non-finite elements count as 0
@@ -447,16 +455,21 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_kv_q12
                 #pragma unroll
                 for (i32 i = 0; i < 4; i++) low[i] = largest2, high[i] = largest2 ^ 0x80008000u;
                 #pragma unroll 1
-                for (i32 n = row; n < count; n += 8 * stats_rows) {
+                for (i32 n = row < stats_rows ? row : count; n < count; n += 8 * stats_rows) {
                     u32 raw[8][4];
-                    #pragma unroll
-                    for (i32 j = 0; j < 8; j++)
-                        load8(raw[j], g_rows + (n + (i64)j * stats_rows) * args.v_stride_n + chunk * 8,
-                              n < count - j * stats_rows && row < stats_rows && chunk * 8 < head_dim_v, args.vector_io & 4);
+                    const u16 *g_first = g_rows + n * args.v_stride_n + chunk * 8;
+                    const i32 rows_here = chunk * 8 < head_dim_v ? count - n : 0; // a load per stats_rows of them
+                    if (args.vector_io & 4) {
+                        #pragma unroll
+                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                    } else {
+                        #pragma unroll
+                        for (i32 j = 0; j < 8; j++) load8_any(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                    }
                     #pragma unroll
                     for (i32 j = 0; j < 8; j++) {
                         if (repair) drop_nonfinite(raw[j], bad);
-                        if (n < count - j * stats_rows) {
+                        if (j * stats_rows < count - n) {
                             #pragma unroll
                             for (i32 i = 0; i < 4; i++) low[i] = min2(low[i], raw[j][i]), high[i] = max2(high[i], raw[j][i]);
                         }
@@ -535,7 +548,12 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_kv_q12
         for (i32 row = row_first; row < tile_q; row += threads / chunks) {
             u32 raw[4];
             float x[8], dot = 0.0f;
-            load8(raw, g_rows + row * args.q_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 1);
+            const u16 *g_item = g_rows + row * args.q_stride_n + chunk * 8;
+            const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
+            if (args.vector_io & 1)
+                load8_aligned(raw, g_item, inside);
+            else
+                load8_any(raw, g_item, inside);
             widen8(x, raw, bad);
             #pragma unroll
             for (i32 e = 0; e < 8; e++) dot += x[e] * mean[e];
@@ -578,7 +596,12 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_kv_q12
                                 const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
                                 u32 raw[4];
                                 float x[8];
-                                load8(raw, g_rows + row * args.k_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 2);
+                                const u16 *g_item = g_rows + row * args.k_stride_n + chunk * 8;
+                                const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
+                                if (args.vector_io & 2)
+                                    load8_aligned(raw, g_item, inside);
+                                else
+                                    load8_any(raw, g_item, inside);
                                 widen8(x, raw, bad);
                                 #pragma unroll
                                 for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f;
@@ -610,7 +633,12 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_kv_q12
                                 const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
                                 u32 raw[4];
                                 float x[8];
-                                load8(raw, g_rows + row * args.k_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 2);
+                                const u16 *g_item = g_rows + row * args.k_stride_n + chunk * 8;
+                                const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
+                                if (args.vector_io & 2)
+                                    load8_aligned(raw, g_item, inside);
+                                else
+                                    load8_any(raw, g_item, inside);
                                 widen8(x, raw, bad);
                                 #pragma unroll
                                 for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f;
@@ -661,7 +689,12 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_kv_q12
         for (i32 item = tid; item < tile_k * v_chunks; item += threads) {
             const i32 key = item / v_chunks, chunk = item % v_chunks;
             u32 raw[4];
-            load8(raw, g_rows + key * args.v_stride_n + chunk * 8, key < keys_left && chunk * 8 < head_dim_v, args.vector_io & 4);
+            const u16 *g_item = g_rows + key * args.v_stride_n + chunk * 8;
+            const bool inside = key < keys_left && chunk * 8 < head_dim_v;
+            if (args.vector_io & 4)
+                load8_aligned(raw, g_item, inside);
+            else
+                load8_any(raw, g_item, inside);
             u32 *s_row = (u32 *)(s_v + key * v_pitch + chunk * 8);
             #pragma unroll
             for (i32 e = 0; e < 4; e++) s_row[e] = raw[e];

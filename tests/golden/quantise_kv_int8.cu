@@ -92,18 +92,19 @@ constexpr i32 stats_chunks = stats_width / 8;
 constexpr i32 stats_rows = threads / stats_chunks; // rows read side by side
 constexpr i32 stats_pitch = threads + stats_chunks; // keeps the joins of two words out of each other's banks
 
-// Eight consecutive bf16 elements from global memory, read once; zeros where `inside` is false. vector: 16-byte aligned.
-__device__ __forceinline__ void load8(u32 (&r)[4], const u16 *g, bool inside, bool vector)
+// Eight consecutive bf16 elements from global memory, read once; zeros where `inside` is false. g: 16-byte aligned. PTX ISA 9.7.9.8, sm_70.
+__device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool inside)
 {
     r[0] = r[1] = r[2] = r[3] = 0;
-    if (!inside) return;
-    if (vector) {
-        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" // PTX ISA 9.7.9.8, sm_70
-                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
-    } else {
-        #pragma unroll
-        for (i32 i = 0; i < 4; i++) r[i] = (u32)g[2 * i] | (u32)g[2 * i + 1] << 16;
-    }
+    if (inside)
+        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
+}
+
+// The same from any address.
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
 }
 
 // One bf16 element as fp32.
@@ -251,7 +252,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
     // out: tensor, and part (>= 0: of its statistics) or tile
     __shared__ i32 s_piece;
     u32 *g_progress = (u32 *)args.progress; // pieces drawn; then, for each tensor: parts done, + 1 when they are joined
-    if (tid == 0) s_piece = (i32)count_up(g_progress);
+    if (tid == 0) s_piece = (i32)atomicAdd(g_progress, 1u);
     __syncthreads();
     const i32 parts = args.splits, lead = args.stats_lead, step = parts + args.k_tile_count;
     i32 tensor, part = -1, tile = 0, rest = s_piece - lead * parts;
@@ -278,6 +279,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
             // ---- each thread runs down 8 channels -------------------------------------------------------------------------------------
             const i32 chunk = tid % stats_chunks, row = tid / stats_chunks;
             const i32 first = (i32)((i64)args.seq_k * part / parts), count = (i32)((i64)args.seq_k * (part + 1) / parts) - first;
+            const i64 load_stride = stats_rows * args.k_stride_n;
             const u16 *g_rows = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h + first * args.k_stride_n;
             float sum[8];
             bool repair = false; // second run: non-finite elements count as 0
@@ -286,12 +288,17 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                 #pragma unroll
                 for (i32 i = 0; i < 8; i++) sum[i] = 0.0f;
                 #pragma unroll 1
-                for (i32 n = row; n < count; n += 8 * stats_rows) {
+                for (i32 n = row < stats_rows ? row : count; n < count; n += 8 * stats_rows) {
                     u32 raw[8][4];
-                    #pragma unroll
-                    for (i32 j = 0; j < 8; j++)
-                        load8(raw[j], g_rows + (n + (i64)j * stats_rows) * args.k_stride_n + chunk * 8,
-                              n < count - j * stats_rows && row < stats_rows && chunk * 8 < head_dim_qk, args.vector_io & 2);
+                    const u16 *g_first = g_rows + n * args.k_stride_n + chunk * 8;
+                    const i32 rows_here = chunk * 8 < head_dim_qk ? count - n : 0; // a load per stats_rows of them
+                    if (args.vector_io & 2) {
+                        #pragma unroll
+                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                    } else {
+                        #pragma unroll
+                        for (i32 j = 0; j < 8; j++) load8_any(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                    }
                     #pragma unroll
                     for (i32 j = 0; j < 8; j++) {
                         if (repair) drop_nonfinite(raw[j], bad);
@@ -340,6 +347,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
             // ---- each thread runs down 8 channels -------------------------------------------------------------------------------------
             const i32 chunk = tid % stats_chunks, row = tid / stats_chunks;
             const i32 first = (i32)((i64)args.seq_k * part / parts), count = (i32)((i64)args.seq_k * (part + 1) / parts) - first;
+            const i64 load_stride = stats_rows * args.v_stride_n;
             const u16 *g_rows = (const u16 *)args.v + batch * args.v_stride_b + kv_head * args.v_stride_h + first * args.v_stride_n;
             u32 low[4], high[4]; // packed pairs
             bool repair = false; // second run: non-finite elements count as 0
@@ -348,16 +356,21 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                 #pragma unroll
                 for (i32 i = 0; i < 4; i++) low[i] = largest2, high[i] = largest2 ^ 0x80008000u;
                 #pragma unroll 1
-                for (i32 n = row; n < count; n += 8 * stats_rows) {
+                for (i32 n = row < stats_rows ? row : count; n < count; n += 8 * stats_rows) {
                     u32 raw[8][4];
-                    #pragma unroll
-                    for (i32 j = 0; j < 8; j++)
-                        load8(raw[j], g_rows + (n + (i64)j * stats_rows) * args.v_stride_n + chunk * 8,
-                              n < count - j * stats_rows && row < stats_rows && chunk * 8 < head_dim_v, args.vector_io & 4);
+                    const u16 *g_first = g_rows + n * args.v_stride_n + chunk * 8;
+                    const i32 rows_here = chunk * 8 < head_dim_v ? count - n : 0; // a load per stats_rows of them
+                    if (args.vector_io & 4) {
+                        #pragma unroll
+                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                    } else {
+                        #pragma unroll
+                        for (i32 j = 0; j < 8; j++) load8_any(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                    }
                     #pragma unroll
                     for (i32 j = 0; j < 8; j++) {
                         if (repair) drop_nonfinite(raw[j], bad);
-                        if (n < count - j * stats_rows) {
+                        if (j * stats_rows < count - n) {
                             #pragma unroll
                             for (i32 i = 0; i < 4; i++) low[i] = min2(low[i], raw[j][i]), high[i] = max2(high[i], raw[j][i]);
                         }
@@ -436,7 +449,12 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         for (i32 row = row_first; row < tile_q; row += threads / chunks) {
             u32 raw[4];
             float x[8], dot = 0.0f;
-            load8(raw, g_rows + row * args.q_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 1);
+            const u16 *g_item = g_rows + row * args.q_stride_n + chunk * 8;
+            const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
+            if (args.vector_io & 1)
+                load8_aligned(raw, g_item, inside);
+            else
+                load8_any(raw, g_item, inside);
             widen8(x, raw, bad);
             #pragma unroll
             for (i32 e = 0; e < 8; e++) dot += x[e] * mean[e];
@@ -461,11 +479,16 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                             // ---- load: 8 items of 8 elements per thread: chunk `chunk` of rows row_first + i * row_step ---------------------------
                             constexpr i32 items = 8, row_step = threads / chunks;
                             const i32 chunk = tid % chunks, row_first = tid / chunks;
+                            const u16 *g_first = g_rows + row_first * args.k_stride_n + chunk * 8;
+                            const i64 item_stride = row_step * args.k_stride_n;
+                            const i32 rows_here = chunk * 8 < head_dim_qk ? rows_left - row_first : 0; // an item per row_step of them
                             u32 raw[items][4];
-                            #pragma unroll
-                            for (i32 i = 0; i < items; i++) {
-                                const i32 row = row_first + i * row_step;
-                                load8(raw[i], g_rows + row * args.k_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 2);
+                            if (args.vector_io & 2) {
+                                #pragma unroll
+                                for (i32 i = 0; i < items; i++) load8_aligned(raw[i], g_first + i * item_stride, i * row_step < rows_here);
+                            } else {
+                                #pragma unroll
+                                for (i32 i = 0; i < items; i++) load8_any(raw[i], g_first + i * item_stride, i * row_step < rows_here);
                             }
                             constexpr i32 groups = 8;
                             u32 *s_amax = (u32 *)smem;                      // [groups] fp32 bits; magnitudes order as integers
@@ -540,10 +563,14 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         for (i32 i = 0; i < items; i++) {
             const i32 item = i * threads + tid, word = item / 8 % 4, group = item / 32 % groups;
             const i32 chunk = item / (32 * groups) * 8 + item % 8;
-            #pragma unroll
-            for (i32 k = 0; k < 4; k++) {
-                const i32 key = group * 16 + 8 * (k / 2) + 2 * word + k % 2;
-                load8(raw[i][k], g_rows + key * args.v_stride_n + chunk * 8, key < keys_left && chunk * 8 < head_dim_v, args.vector_io & 4);
+            const u16 *g_first = g_rows + (group * 16 + 2 * word) * args.v_stride_n + chunk * 8;
+            const i32 keys_here = chunk * 8 < head_dim_v ? keys_left - (group * 16 + 2 * word) : 0;
+            if (args.vector_io & 4) {
+                #pragma unroll
+                for (i32 k = 0; k < 4; k++) load8_aligned(raw[i][k], g_first + (k / 2 * 8 + k % 2) * args.v_stride_n, k / 2 * 8 + k % 2 < keys_here);
+            } else {
+                #pragma unroll
+                for (i32 k = 0; k < 4; k++) load8_any(raw[i][k], g_first + (k / 2 * 8 + k % 2) * args.v_stride_n, k / 2 * 8 + k % 2 < keys_here);
             }
         }
 

@@ -91,18 +91,19 @@ constexpr i32 threads = 256;
 constexpr i32 chunks = d_qk / 8;             // 16-byte chunks of a Q row
 constexpr float log2_e = 1.44269504f;
 
-// Eight consecutive bf16 elements from global memory, read once; zeros where `inside` is false. vector: 16-byte aligned.
-__device__ __forceinline__ void load8(u32 (&r)[4], const u16 *g, bool inside, bool vector)
+// Eight consecutive bf16 elements from global memory, read once; zeros where `inside` is false. g: 16-byte aligned. PTX ISA 9.7.9.8, sm_70.
+__device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool inside)
 {
     r[0] = r[1] = r[2] = r[3] = 0;
-    if (!inside) return;
-    if (vector) {
-        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" // PTX ISA 9.7.9.8, sm_70
-                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
-    } else {
-        #pragma unroll
-        for (i32 i = 0; i < 4; i++) r[i] = (u32)g[2 * i] | (u32)g[2 * i + 1] << 16;
-    }
+    if (inside)
+        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
+}
+
+// The same from any address.
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
 }
 
 // One bf16 element as fp32.
@@ -283,7 +284,12 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_q_q128
                             const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
                             u32 raw[4];
                             float x[8];
-                            load8(raw, g_rows + row * args.q_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 1);
+                            const u16 *g_item = g_rows + row * args.q_stride_n + chunk * 8;
+                            const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
+                            if (args.vector_io & 1)
+                                load8_aligned(raw, g_item, inside);
+                            else
+                                load8_any(raw, g_item, inside);
                             widen8(x, raw, bad);
                             #pragma unroll
                             for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_q_mean[row / q_group * d_qk + chunk * 8 + e] : 0.0f;
@@ -311,7 +317,12 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_q_q128
                             const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
                             u32 raw[4];
                             float x[8];
-                            load8(raw, g_rows + row * args.q_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 1);
+                            const u16 *g_item = g_rows + row * args.q_stride_n + chunk * 8;
+                            const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
+                            if (args.vector_io & 1)
+                                load8_aligned(raw, g_item, inside);
+                            else
+                                load8_any(raw, g_item, inside);
                             widen8(x, raw, bad);
                             #pragma unroll
                             for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_q_mean[row / q_group * d_qk + chunk * 8 + e] : 0.0f;

@@ -89,18 +89,19 @@ constexpr i32 threads = 256;
 constexpr i32 chunks = d_qk / 8;             // 16-byte chunks of a Q row
 constexpr float log2_e = 1.44269504f;
 
-// Eight consecutive bf16 elements from global memory, read once; zeros where `inside` is false. vector: 16-byte aligned.
-__device__ __forceinline__ void load8(u32 (&r)[4], const u16 *g, bool inside, bool vector)
+// Eight consecutive bf16 elements from global memory, read once; zeros where `inside` is false. g: 16-byte aligned. PTX ISA 9.7.9.8, sm_70.
+__device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool inside)
 {
     r[0] = r[1] = r[2] = r[3] = 0;
-    if (!inside) return;
-    if (vector) {
-        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" // PTX ISA 9.7.9.8, sm_70
-                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
-    } else {
-        #pragma unroll
-        for (i32 i = 0; i < 4; i++) r[i] = (u32)g[2 * i] | (u32)g[2 * i + 1] << 16;
-    }
+    if (inside)
+        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
+}
+
+// The same from any address.
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
 }
 
 // One bf16 element as fp32.
@@ -209,11 +210,16 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                         // ---- load: 8 items of 8 elements per thread: chunk `chunk` of rows row_first + i * row_step ---------------------------
                         constexpr i32 items = 8, row_step = threads / chunks;
                         const i32 chunk = tid % chunks, row_first = tid / chunks;
+                        const u16 *g_first = g_rows + row_first * args.q_stride_n + chunk * 8;
+                        const i64 item_stride = row_step * args.q_stride_n;
+                        const i32 rows_here = chunk * 8 < head_dim_qk ? rows_left - row_first : 0; // an item per row_step of them
                         u32 raw[items][4];
-                        #pragma unroll
-                        for (i32 i = 0; i < items; i++) {
-                            const i32 row = row_first + i * row_step;
-                            load8(raw[i], g_rows + row * args.q_stride_n + chunk * 8, row < rows_left && chunk * 8 < head_dim_qk, args.vector_io & 1);
+                        if (args.vector_io & 1) {
+                            #pragma unroll
+                            for (i32 i = 0; i < items; i++) load8_aligned(raw[i], g_first + i * item_stride, i * row_step < rows_here);
+                        } else {
+                            #pragma unroll
+                            for (i32 i = 0; i < items; i++) load8_any(raw[i], g_first + i * item_stride, i * row_step < rows_here);
                         }
                         constexpr i32 groups = 64;
                         u32 *s_amax = (u32 *)smem;                      // [groups] fp32 bits; magnitudes order as integers
