@@ -131,17 +131,18 @@ static int quantiser_threads(const struct plan *p)
     return rows * chunks;
 }
 
-// Registers of a quantiser: 16 bytes of each item of its longer tile, which are all loaded before the first is used; and the rest.
-static int quantiser_registers(const struct plan *p)
+// Registers of a quantiser. fp4: a block of V's channel, and the search for its scale. 8 bits: 16 bytes of each item of its longer tile, which
+// are all loaded before the first is used, or its 8 rotated values; and the rest.
+static int quantiser_registers(const struct plan *p, bool rotate)
 {
     const int items = at_least(p->tile_q, p->tile_k) * (p->d_qk / 8) / p->quant_threads;
-    return 48 + 4 * at_least(items, 8);
+    return p->fp4 ? 96 : 48 + (rotate ? 8 : 4) * at_least(items, 8);
 }
 
-static void plan_quantiser(struct plan *p)
+static void plan_quantiser(struct plan *p, const struct spec *spec)
 {
     p->quant_threads = quantiser_threads(p);
-    p->quant_blocks = 65536 / (quantiser_registers(p) * p->quant_threads);
+    p->quant_blocks = 65536 / (quantiser_registers(p, spec->rotate_qk != SPEC_ROTATE_NONE) * p->quant_threads);
     const int groups = at_least(p->tile_q, p->tile_k) * 8;
     const int means = p->q_group ? p->tile_q / p->q_group * p->d_qk * 4 : 0;
     const int qk = p->fp4 ? 4 * p->d_qk + means + groups : groups;
@@ -233,7 +234,7 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     plan_flush(&p, spec, wgmma);
     plan_row_sum(&p, spec, wgmma);
     plan_smem(&p, wgmma);
-    plan_quantiser(&p);
+    plan_quantiser(&p, spec);
     plan_registers(&p);
     plan_residence(&p, spec, wgmma);
     return applicable_resources(&p, spec, arch, why, n);
@@ -364,7 +365,7 @@ void plan_make(struct plan *out, const struct plan_request *r)
     plan_flush(&p, r->spec, wgmma);
     plan_row_sum(&p, r->spec, wgmma);
     plan_smem(&p, wgmma);
-    plan_quantiser(&p);
+    plan_quantiser(&p, r->spec);
     plan_registers(&p);
     plan_residence(&p, r->spec, wgmma);
     plan_choices(&p, r);

@@ -100,32 +100,25 @@ __device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool in
         asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
 }
 
-// The same from any address.
-__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+// The same from any address. Not inlined: eight loads for each of these would crowd the registers of a path that is rarely taken.
+__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
 {
+    u32 r[4];
     #pragma unroll
     for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
+    return make_uint4(r[0], r[1], r[2], r[3]);
+}
+
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    const uint4 x = load8_unaligned(g, inside);
+    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
 }
 
 // One bf16 element as fp32.
 __device__ __forceinline__ float widen(u16 x)
 {
     return __uint_as_float((u32)x << 16);
-}
-
-// x, or 0 where x is infinite or not a number; `bad` remembers that.
-__device__ __forceinline__ float finite(float x, bool &bad)
-{
-    const bool ok = fabsf(x) <= 3.402823466e38f;
-    bad |= !ok;
-    return ok ? x : 0.0f;
-}
-
-// Eight packed elements as fp32, non-finite ones as 0.
-__device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
-{
-    #pragma unroll
-    for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
 // Programmatic dependent launch: the next kernel of the stream may start once every block has come here; it waits by itself. Does nothing

@@ -102,32 +102,25 @@ __device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool in
         asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
 }
 
-// The same from any address.
-__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+// The same from any address. Not inlined: eight loads for each of these would crowd the registers of a path that is rarely taken.
+__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
 {
+    u32 r[4];
     #pragma unroll
     for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
+    return make_uint4(r[0], r[1], r[2], r[3]);
+}
+
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    const uint4 x = load8_unaligned(g, inside);
+    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
 }
 
 // One bf16 element as fp32.
 __device__ __forceinline__ float widen(u16 x)
 {
     return __uint_as_float((u32)x << 16);
-}
-
-// x, or 0 where x is infinite or not a number; `bad` remembers that.
-__device__ __forceinline__ float finite(float x, bool &bad)
-{
-    const bool ok = fabsf(x) <= 3.402823466e38f;
-    bad |= !ok;
-    return ok ? x : 0.0f;
-}
-
-// Eight packed elements as fp32, non-finite ones as 0.
-__device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
-{
-    #pragma unroll
-    for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
 // Counters in global memory by which blocks hand results on: what a block wrote before count_up or count_set is seen by a block whose
@@ -206,6 +199,21 @@ __device__ __forceinline__ void drop_nonfinite(u32 (&r)[4], bool &bad)
         if ((r[i] & 0x7f80u) == 0x7f80u) r[i] &= 0xffff0000u;
         if ((r[i] & 0x7f800000u) == 0x7f800000u) r[i] &= 0xffffu;
     }
+}
+
+// x, or 0 where x is infinite or not a number; `bad` remembers that.
+__device__ __forceinline__ float finite(float x, bool &bad)
+{
+    const bool ok = fabsf(x) <= 3.402823466e38f;
+    bad |= !ok;
+    return ok ? x : 0.0f;
+}
+
+// Eight packed elements as fp32, non-finite ones as 0.
+__device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
+{
+    #pragma unroll
+    for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
 // e2m1 codes {0, .5, 1, 1.5, 2, 3, 4, 6}: round to nearest, ties to the even code, saturating; sign in bit 3. Plain arithmetic, so that
@@ -338,7 +346,7 @@ __device__ __forceinline__ u32 block_quantise(u32 (&packed)[2], const float (&x)
 //   where LSE is wanted: the tiles of Q, for what smoothing took from their scores.
 // Blocks draw numbers, since nothing is said about the order in which they start: whoever waits for statistics waits for blocks that run.
 // grid: as many blocks as pieces
-extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_kv_q128_k128_s2_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
+extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_kv_q128_k128_s2_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
 {
     __shared__ __align__(16) u8 smem[18944];
     const i32 tid = threadIdx.x;
@@ -517,10 +525,9 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_kv_q12
                     low = fminf(low, g_row[stats_width]);
                     high = fmaxf(high, g_row[2 * stats_width]);
                 }
-                const float mean = 0.0f;
-                const float amax = fmaxf(high - mean, mean - low);
+                const float amax = fmaxf(high, -low);
                 g_scale[c] = amax > 1e-30f ? amax * 0.000372023816f : 1.0f; // amax maps to 2688
-                g_scale[d_v + c] = mean;
+                g_scale[d_v + c] = 0.0f;
             }
             __syncthreads();
             if (tid == 0) count_set(&g_progress[1 + tensor], (u32)parts + 1);
@@ -573,111 +580,111 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_kv_q12
 
     if (tensor % 2 == 0) {
         const i32 rows_left = args.seq_k - tile * tile_k;
-        const u16 *g_rows = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h
-                            + (i64)tile * tile_k * args.k_stride_n;
-                            // ---- mean of K: s_k_mean[d_qk] fp32 -----------------------------------------------------------------------------------------
-                            if (tid == 0) count_wait(&g_progress[1 + tensor], (u32)parts + 1);
-                            __syncthreads();
-                            float *s_k_mean = (float *)smem;
-                            for (i32 c = tid; c < d_qk; c += threads) s_k_mean[c] = ((const float *)args.k_mean)[head * d_qk + c];
-                            __syncthreads();
-                            // items of 8 elements; item i of a thread is chunk (i * threads + tid) % chunks of row (i * threads + tid) / chunks
-                            constexpr i32 items = tile_k * chunks / threads;
-                            static_assert(items * threads == tile_k * chunks, "a tile is a whole number of items per thread");
-                            float *s_work = (float *)(smem + 4 * d_qk);
+        const u16 *g_head = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h;
+        const u16 *g_rows = g_head + (i64)tile * tile_k * args.k_stride_n;
+        // ---- mean of K: s_k_mean[d_qk] fp32 -----------------------------------------------------------------------------------------
+        if (tid == 0) count_wait(&g_progress[1 + tensor], (u32)parts + 1);
+        __syncthreads();
+        float *s_k_mean = (float *)smem;
+        for (i32 c = tid; c < d_qk; c += threads) s_k_mean[c] = ((const float *)args.k_mean)[head * d_qk + c];
+        __syncthreads();
+        // items of 8 elements; item i of a thread is chunk (i * threads + tid) % chunks of row (i * threads + tid) / chunks
+        constexpr i32 items = tile_k * chunks / threads;
+        static_assert(items * threads == tile_k * chunks, "a tile is a whole number of items per thread");
+        float *s_work = (float *)(smem + 4 * d_qk);
 
-                            // ---- pass 1: the largest magnitude gives the second-level scale, fp32, amax / (448 * 6) -----------------------------
-                            u32 *s_amax = (u32 *)s_work; // fp32 bits; magnitudes order as integers
-                            constexpr i32 groups = 1;
-                            for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
-                            __syncthreads();
-                            #pragma unroll 1
-                            for (i32 i = 0; i < items; i++) {
-                                const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-                                u32 raw[4];
-                                float x[8];
-                                const u16 *g_item = g_rows + row * args.k_stride_n + chunk * 8;
-                                const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
-                                if (args.vector_io & 2)
-                                    load8_aligned(raw, g_item, inside);
-                                else
-                                    load8_any(raw, g_item, inside);
-                                widen8(x, raw, bad);
-                                #pragma unroll
-                                for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f;
-                                // K - mean(K), unrotated, kept for delta_s = mean(Q) . (K - mean(K))
-                                u32 *g_centred = (u32 *)args.k_centred + ((head * args.k_tile_count + tile) * tile_k + row) * (d_qk / 2) + chunk * 4;
-                                #pragma unroll
-                                for (i32 e = 0; e < 4; e++) g_centred[e] = narrow2(x[2 * e], x[2 * e + 1]);
-                                hadamard8(x); // along the head dim, over blocks of 64 channels, orthonormal
-                                float amax = 0.0f;
-                                #pragma unroll
-                                for (i32 e = 0; e < 8; e++) amax = fmaxf(amax, fabsf(x[e]));
-                                amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
-                                amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 2)); // the 4 lanes hold chunks of one row
-                                if (tid % 4 == 0) atomicMax(&s_amax[row / (tile_k / groups)], __float_as_uint(amax));
-                            }
-                            __syncthreads();
-                            u8 *g_image = (u8 *)args.k_tiles + (head * args.k_tile_count + tile) * k_tile_bytes;
-                            u8 *g_sf = g_image + k_data_bytes;
-                            float *g_scale = (float *)(g_image + k_data_bytes + k_sf_bytes);
-                            for (i32 s = tid; s < k_scales; s += threads) {
-                                const float amax = __uint_as_float(s_amax[0]);
-                                g_scale[s] = amax > 0.0f ? amax * 0.000372023816f : 1.0f;
-                            }
+        // ---- pass 1: the largest magnitude gives the second-level scale, fp32, amax / (448 * 6) -----------------------------
+        u32 *s_amax = (u32 *)s_work; // fp32 bits; magnitudes order as integers
+        constexpr i32 groups = 1;
+        for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
+        __syncthreads();
+        #pragma unroll 1
+        for (i32 i = 0; i < items; i++) {
+            const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
+            u32 raw[4];
+            float x[8];
+            const u16 *g_item = g_rows + row * args.k_stride_n + chunk * 8;
+            const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
+            if (args.vector_io & 2)
+                load8_aligned(raw, g_item, inside);
+            else
+                load8_any(raw, g_item, inside);
+            widen8(x, raw, bad);
+            #pragma unroll
+            for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f;
+            // K - mean(K), unrotated, kept for delta_s = mean(Q) . (K - mean(K))
+            u32 *g_centred = (u32 *)args.k_centred + ((head * args.k_tile_count + tile) * tile_k + row) * (d_qk / 2) + chunk * 4;
+            #pragma unroll
+            for (i32 e = 0; e < 4; e++) g_centred[e] = narrow2(x[2 * e], x[2 * e + 1]);
+            hadamard8(x); // along the head dim, over blocks of 64 channels, orthonormal
+            float amax = 0.0f;
+            #pragma unroll
+            for (i32 e = 0; e < 8; e++) amax = fmaxf(amax, fabsf(x[e]));
+            amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
+            amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 2)); // the 4 lanes hold chunks of one row
+            if (tid % 4 == 0) atomicMax(&s_amax[row / (tile_k / groups)], __float_as_uint(amax));
+        }
+        __syncthreads();
+        u8 *g_image = (u8 *)args.k_tiles + (head * args.k_tile_count + tile) * k_tile_bytes;
+        u8 *g_sf = g_image + k_data_bytes;
+        float *g_scale = (float *)(g_image + k_data_bytes + k_sf_bytes);
+        for (i32 s = tid; s < k_scales; s += threads) {
+            const float amax = __uint_as_float(s_amax[0]);
+            g_scale[s] = amax > 0.0f ? amax * 0.000372023816f : 1.0f;
+        }
 
-                            // ---- pass 2: block scales of 16 elements, codes --------------------------------------------------------------
-                            constexpr i32 steps = d_qk / 64; // k steps of the block-scaled MMA
-                            #pragma unroll 1
-                            for (i32 i = 0; i < items; i++) {
-                                const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-                                u32 raw[4];
-                                float x[8];
-                                const u16 *g_item = g_rows + row * args.k_stride_n + chunk * 8;
-                                const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
-                                if (args.vector_io & 2)
-                                    load8_aligned(raw, g_item, inside);
-                                else
-                                    load8_any(raw, g_item, inside);
-                                widen8(x, raw, bad);
-                                #pragma unroll
-                                for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f;
-                                hadamard8(x); // along the head dim, over blocks of 64 channels, orthonormal
-                                const float second = __uint_as_float(s_amax[row / (tile_k / groups)]);
-                                const float to_unit = second > 0.0f ? 2688.0f / second : 0.0f;
-                                float amax = 0.0f;
-                                #pragma unroll
-                                for (i32 e = 0; e < 8; e++) {
-                                    x[e] *= to_unit;
-                                    amax = fmaxf(amax, fabsf(x[e]));
-                                }
-                                amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
-                                u32 scale = 0;
-                                float inv = 0.0f, least = 3.402823466e38f;
-                                #pragma unroll 1
-                                for (i32 c = 0; c < 6; c++) {
-                                    const u32 code = block_scale_code(amax, scale_divisors[c]);
-                                    const float value = block_scale_value(code);
-                                    float error = e2m1_error8(x, 1.0f / value);
-                                    error += __shfl_xor_sync(~0u, error, 1);
-                                    error *= value * value;
-                                    if (error < least) scale = code, inv = 1.0f / value, least = error;
-                                }
-                                u32 packed = 0;
-                                #pragma unroll
-                                for (i32 e = 0; e < 8; e++) packed |= e2m1_code(x[e] * inv) << (4 * e);
-                                const i32 panel = chunk * 4 / qk_panel_bytes, byte = chunk * 4 % qk_panel_bytes;
-                                u8 *g_row = g_image + (panel * tile_k + row) * qk_panel_bytes;
-                                *(u32 *)(g_row + (byte / 16 ^ row / 4 % 2) * 16 + byte % 16) = packed;
+        // ---- pass 2: block scales of 16 elements, codes --------------------------------------------------------------
+        constexpr i32 steps = d_qk / 64; // k steps of the block-scaled MMA
+        #pragma unroll 1
+        for (i32 i = 0; i < items; i++) {
+            const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
+            u32 raw[4];
+            float x[8];
+            const u16 *g_item = g_rows + row * args.k_stride_n + chunk * 8;
+            const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
+            if (args.vector_io & 2)
+                load8_aligned(raw, g_item, inside);
+            else
+                load8_any(raw, g_item, inside);
+            widen8(x, raw, bad);
+            #pragma unroll
+            for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f;
+            hadamard8(x); // along the head dim, over blocks of 64 channels, orthonormal
+            const float second = __uint_as_float(s_amax[row / (tile_k / groups)]);
+            const float to_unit = second > 0.0f ? 2688.0f / second : 0.0f;
+            float amax = 0.0f;
+            #pragma unroll
+            for (i32 e = 0; e < 8; e++) {
+                x[e] *= to_unit;
+                amax = fmaxf(amax, fabsf(x[e]));
+            }
+            amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
+            u32 scale = 0;
+            float inv = 0.0f, least = 3.402823466e38f;
+            #pragma unroll 1
+            for (i32 c = 0; c < 6; c++) {
+                const u32 code = block_scale_code(amax, scale_divisors[c]);
+                const float value = block_scale_value(code);
+                float error = e2m1_error8(x, 1.0f / value);
+                error += __shfl_xor_sync(~0u, error, 1);
+                error *= value * value;
+                if (error < least) scale = code, inv = 1.0f / value, least = error;
+            }
+            u32 packed = 0;
+            #pragma unroll
+            for (i32 e = 0; e < 8; e++) packed |= e2m1_code(x[e] * inv) << (4 * e);
+            const i32 panel = chunk * 4 / qk_panel_bytes, byte = chunk * 4 % qk_panel_bytes;
+            u8 *g_row = g_image + (panel * tile_k + row) * qk_panel_bytes;
+            *(u32 *)(g_row + (byte / 16 ^ row / 4 % 2) * 16 + byte % 16) = packed;
 
-                                // block scales, in the order of the MMA's lanes: byte = block within a k step of 64
-                                if (chunk % 2 == 0) {
-                                    const i32 step = chunk / 8, block_byte = chunk % 8 / 2;
-                                    const i32 lane = 4 * (row % 8) + row % 32 / 8;
-                                    u8 *g_word = g_sf + ((row / 32 * steps + step) * 32 + lane) * 4;
-                                    g_word[block_byte] = (u8)scale;
-                                }
-                            }
+            // block scales, in the order of the MMA's lanes: byte = block within a k step of 64
+            if (chunk % 2 == 0) {
+                const i32 step = chunk / 8, block_byte = chunk % 8 / 2;
+                const i32 lane = 4 * (row % 8) + row % 32 / 8;
+                u8 *g_word = g_sf + ((row / 32 * steps + step) * 32 + lane) * 4;
+                g_word[block_byte] = (u8)scale;
+            }
+        }
         if (bad && args.flags) atomicOr((u32 *)args.flags, 2u);
     } else {
         const i32 keys_left = args.seq_k - tile * tile_k;

@@ -100,32 +100,25 @@ __device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool in
         asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
 }
 
-// The same from any address.
-__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+// The same from any address. Not inlined: eight loads for each of these would crowd the registers of a path that is rarely taken.
+__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
 {
+    u32 r[4];
     #pragma unroll
     for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
+    return make_uint4(r[0], r[1], r[2], r[3]);
+}
+
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    const uint4 x = load8_unaligned(g, inside);
+    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
 }
 
 // One bf16 element as fp32.
 __device__ __forceinline__ float widen(u16 x)
 {
     return __uint_as_float((u32)x << 16);
-}
-
-// x, or 0 where x is infinite or not a number; `bad` remembers that.
-__device__ __forceinline__ float finite(float x, bool &bad)
-{
-    const bool ok = fabsf(x) <= 3.402823466e38f;
-    bad |= !ok;
-    return ok ? x : 0.0f;
-}
-
-// Eight packed elements as fp32, non-finite ones as 0.
-__device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
-{
-    #pragma unroll
-    for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
 // Counters in global memory by which blocks hand results on: what a block wrote before count_up or count_set is seen by a block whose
@@ -204,6 +197,21 @@ __device__ __forceinline__ void drop_nonfinite(u32 (&r)[4], bool &bad)
         if ((r[i] & 0x7f80u) == 0x7f80u) r[i] &= 0xffff0000u;
         if ((r[i] & 0x7f800000u) == 0x7f800000u) r[i] &= 0xffffu;
     }
+}
+
+// x, or 0 where x is infinite or not a number; `bad` remembers that.
+__device__ __forceinline__ float finite(float x, bool &bad)
+{
+    const bool ok = fabsf(x) <= 3.402823466e38f;
+    bad |= !ok;
+    return ok ? x : 0.0f;
+}
+
+// Eight packed elements as fp32, non-finite ones as 0.
+__device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
+{
+    #pragma unroll
+    for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
 // Emits nothing: what was computed from the pairs before this point is not kept for use behind it.
@@ -418,10 +426,9 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                     low = fminf(low, g_row[stats_width]);
                     high = fmaxf(high, g_row[2 * stats_width]);
                 }
-                const float mean = 0.0f;
-                const float amax = fmaxf(high - mean, mean - low);
+                const float amax = fmaxf(high, -low);
                 g_scale[c] = amax > 1e-30f ? amax * 0.00223214296f : 1.0f; // amax maps to 448
-                g_scale[d_v + c] = mean;
+                g_scale[d_v + c] = 0.0f;
             }
             __syncthreads();
             if (tid == 0) count_set(&g_progress[1 + tensor], (u32)parts + 1);
@@ -474,84 +481,83 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
 
     if (tensor % 2 == 0) {
         const i32 rows_left = args.seq_k - tile * tile_k;
-        const u16 *g_rows = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h
-                            + (i64)tile * tile_k * args.k_stride_n;
-                            // ---- load: 8 items of 8 elements per thread: chunk `chunk` of rows row_first + i * row_step ---------------------------
-                            constexpr i32 items = 8, row_step = threads / chunks;
-                            const i32 chunk = tid % chunks, row_first = tid / chunks;
-                            const u16 *g_first = g_rows + row_first * args.k_stride_n + chunk * 8;
-                            const i64 item_stride = row_step * args.k_stride_n;
-                            const i32 rows_here = chunk * 8 < head_dim_qk ? rows_left - row_first : 0; // an item per row_step of them
-                            u32 raw[items][4];
-                            if (args.vector_io & 2) {
-                                #pragma unroll
-                                for (i32 i = 0; i < items; i++) load8_aligned(raw[i], g_first + i * item_stride, i * row_step < rows_here);
-                            } else {
-                                #pragma unroll
-                                for (i32 i = 0; i < items; i++) load8_any(raw[i], g_first + i * item_stride, i * row_step < rows_here);
-                            }
-                            constexpr i32 groups = 8;
-                            u32 *s_amax = (u32 *)smem;                      // [groups] fp32 bits; magnitudes order as integers
-                            float *s_inv = (float *)(s_amax + groups);      // [groups] codes per unit
-                            for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
-                            if (tid == 0) count_wait(&g_progress[1 + tensor], (u32)parts + 1); // the mean of K is there
-                            __syncthreads();
-                            float mean[8];
-                            #pragma unroll
-                            for (i32 e = 0; e < 8; e++) mean[e] = ((const float *)args.k_mean)[head * d_qk + chunk * 8 + e];
+        const u16 *g_head = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h;
+        const u16 *g_rows = g_head + (i64)tile * tile_k * args.k_stride_n;
+        // ---- load: 8 items of 8 elements per thread: chunk `chunk` of rows row_first + i * row_step ---------------------------
+        constexpr i32 items = 8, row_step = threads / chunks;
+        const i32 chunk = tid % chunks, row_first = tid / chunks;
+        const u16 *g_first = g_rows + row_first * args.k_stride_n + chunk * 8;
+        const i64 item_stride = row_step * args.k_stride_n;
+        const i32 rows_here = chunk * 8 < head_dim_qk ? rows_left - row_first : 0; // an item per row_step of them
+        u32 raw[items][4];
+        if (args.vector_io & 2) {
+            #pragma unroll
+            for (i32 i = 0; i < items; i++) load8_aligned(raw[i], g_first + i * item_stride, i * row_step < rows_here);
+        } else {
+            #pragma unroll
+            for (i32 i = 0; i < items; i++) load8_any(raw[i], g_first + i * item_stride, i * row_step < rows_here);
+        }
+        constexpr i32 groups = 8;
+        u32 *s_amax = (u32 *)smem;                      // [groups] fp32 bits; magnitudes order as integers
+        float *s_inv = (float *)(s_amax + groups);      // [groups] codes per unit
+        for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
+        if (tid == 0) count_wait(&g_progress[1 + tensor], (u32)parts + 1); // the mean of K is there
+        __syncthreads();
+        float mean[8];
+        #pragma unroll
+        for (i32 e = 0; e < 8; e++) mean[e] = ((const float *)args.k_mean)[head * d_qk + chunk * 8 + e];
 
-                            // ---- largest magnitude of each scale group (per_thread) -----------------------------------------------------------------
-                            // group of a key: of 64 keys those with the same (key % 8) / 2, the columns which one thread of the score fragment holds
-                            // the thread's items 4j ... 4j + 3 are of one group
-                            constexpr i32 sets = items / 4;
-                            float amax[sets];
-                            #pragma unroll
-                            for (i32 i = 0; i < items; i++) {
-                                if (!finite2(magnitude2(raw[i]))) drop_nonfinite(raw[i], bad);
-                                float most = 0.0f;
-                                #pragma unroll
-                                for (i32 e = 0; e < 8; e++) most = fmaxf(most, fabsf(widen((u16)(raw[i][e / 2] >> e % 2 * 16)) - mean[e]));
-                                if (row_first + i * row_step >= rows_left) most = 0.0f;
-                                amax[i / 4] = i % 4 == 0 ? most : fmaxf(amax[i / 4], most);
-                            }
-                            #pragma unroll
-                            for (i32 j = 0; j < sets; j++) {
-                                const i32 row = row_first + j * 4 * row_step;
-                                amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 1));
-                                amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 2));
-                                amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 4));
-                                amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 8));
-                                if (tid % 16 == 0) atomicMax(&s_amax[(row / k_scale_keys * 4 + row % 8 / 2)], __float_as_uint(amax[j])); // 16 lanes hold chunks of one row
-                            }
-                            __syncthreads();
+        // ---- largest magnitude of each scale group (per_thread) -----------------------------------------------------------------
+        // group of a key: of 64 keys those with the same (key % 8) / 2, the columns which one thread of the score fragment holds
+        constexpr i32 merge = 4, sets = items / merge; // a thread's items merge * j ... merge * j + 3 are of one group
+        float amax[sets];
+        #pragma unroll
+        for (i32 i = 0; i < items; i++) {
+            if (!finite2(magnitude2(raw[i]))) drop_nonfinite(raw[i], bad);
+            float most = 0.0f;
+            #pragma unroll
+            for (i32 e = 0; e < 8; e++) most = fmaxf(most, fabsf(widen((u16)(raw[i][e / 2] >> e % 2 * 16)) - mean[e]));
+            if (row_first + i * row_step >= rows_left) most = 0.0f;
+            amax[i / merge] = i % merge == 0 ? most : fmaxf(amax[i / merge], most);
+        }
+        #pragma unroll
+        for (i32 j = 0; j < sets; j++) {
+            const i32 row = row_first + j * merge * row_step;
+            amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 1));
+            amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 2));
+            amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 4));
+            amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 8));
+            if (tid % 16 == 0) atomicMax(&s_amax[(row / k_scale_keys * 4 + row % 8 / 2)], __float_as_uint(amax[j])); // 16 lanes hold chunks of one row
+        }
+        __syncthreads();
 
-                            // ---- scales: value = code * amax / 127; an empty group gets scale 1 -------------------------------------------------
-                            for (i32 g = tid; g < groups; g += threads) {
-                                const float most = __uint_as_float(s_amax[g]);
-                                s_inv[g] = most > 4.23333342e-37f ? 127.0f / most : 0.0f; // finite: 127 / 3e38
-                            }
-                            u8 *g_image = (u8 *)args.k_tiles + (head * args.k_tile_count + tile) * k_tile_bytes;
-                            float *g_scale = (float *)(g_image + k_data_bytes);
-                            for (i32 s = tid; s < k_scales; s += threads) {
-                                const float most = __uint_as_float(s_amax[s]);
-                                g_scale[s] = most > 0.0f ? most * (1.0f / 127.0f) : 1.0f;
-                            }
-                            __syncthreads();
+        // ---- scales: value = code * amax / 127; an empty group gets scale 1 -------------------------------------------------
+        for (i32 g = tid; g < groups; g += threads) {
+            const float most = __uint_as_float(s_amax[g]);
+            s_inv[g] = most > 4.23333342e-37f ? 127.0f / most : 0.0f; // finite: 127 / 3e38
+        }
+        u8 *g_image = (u8 *)args.k_tiles + (head * args.k_tile_count + tile) * k_tile_bytes;
+        float *g_scale = (float *)(g_image + k_data_bytes);
+        for (i32 s = tid; s < k_scales; s += threads) {
+            const float most = __uint_as_float(s_amax[s]);
+            g_scale[s] = most > 0.0f ? most * (1.0f / 127.0f) : 1.0f;
+        }
+        __syncthreads();
 
-                            // ---- codes: 8 bytes an item, to their place in the image ------------------------------------------------------------------
-                            #pragma unroll
-                            for (i32 i = 0; i < items; i++) {
-                                const i32 row = row_first + i * row_step;
-                                keep_packed(raw[i]); // differences are taken again: kept from above they would be 64 registers
-                                const float inv = row < rows_left ? s_inv[(row / k_scale_keys * 4 + row % 8 / 2)] : 0.0f;
-                                float y[8];
-                                #pragma unroll
-                                for (i32 e = 0; e < 8; e++) y[e] = widen((u16)(raw[i][e / 2] >> e % 2 * 16)) - mean[e];
-                                const u32 lo = pack_s8x4(y[0], y[1], y[2], y[3], inv), hi = pack_s8x4(y[4], y[5], y[6], y[7], inv);
-                                const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
-                                u8 *g_row = g_image + (panel * tile_k + row) * qk_panel_bytes;
-                                *(uint2 *)(g_row + (byte / 16 ^ row % 8) * 16 + byte % 16) = make_uint2(lo, hi);
-                            }
+        // ---- codes: 8 bytes an item, to their place in the image ------------------------------------------------------------------
+        #pragma unroll
+        for (i32 i = 0; i < items; i++) {
+            const i32 row = row_first + i * row_step;
+            keep_packed(raw[i]); // differences are taken again: kept from above they would be 64 registers
+            const float inv = row < rows_left ? s_inv[(row / k_scale_keys * 4 + row % 8 / 2)] : 0.0f;
+            float y[8];
+            #pragma unroll
+            for (i32 e = 0; e < 8; e++) y[e] = widen((u16)(raw[i][e / 2] >> e % 2 * 16)) - mean[e];
+            const u32 lo = pack_s8x4(y[0], y[1], y[2], y[3], inv), hi = pack_s8x4(y[4], y[5], y[6], y[7], inv);
+            const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
+            u8 *g_row = g_image + (panel * tile_k + row) * qk_panel_bytes;
+            *(uint2 *)(g_row + (byte / 16 ^ row % 8) * 16 + byte % 16) = make_uint2(lo, hi);
+        }
         if (bad && args.flags) atomicOr((u32 *)args.flags, 2u);
     } else {
         const i32 keys_left = args.seq_k - tile * tile_k;
@@ -567,10 +573,10 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
             const i32 keys_here = chunk * 8 < head_dim_v ? keys_left - (group * 16 + 2 * word) : 0;
             if (args.vector_io & 4) {
                 #pragma unroll
-                for (i32 k = 0; k < 4; k++) load8_aligned(raw[i][k], g_first + (k / 2 * 8 + k % 2) * args.v_stride_n, k / 2 * 8 + k % 2 < keys_here);
+                for (i32 k = 0; k < 4; k++) load8_aligned(raw[i][k], g_first + (k / 2 * 8 + k % 2) * args.v_stride_n, (k / 2 * 8 + k % 2) < keys_here);
             } else {
                 #pragma unroll
-                for (i32 k = 0; k < 4; k++) load8_any(raw[i][k], g_first + (k / 2 * 8 + k % 2) * args.v_stride_n, k / 2 * 8 + k % 2 < keys_here);
+                for (i32 k = 0; k < 4; k++) load8_any(raw[i][k], g_first + (k / 2 * 8 + k % 2) * args.v_stride_n, (k / 2 * 8 + k % 2) < keys_here);
             }
         }
 
@@ -587,7 +593,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         __syncthreads();
 
         // ---- codes: a word of each of 8 channels ----------------------------------------------------------------------------------
-        // Chunk n = channel * groups + group lies at n ^ channel / 8 * 1 % 8: neither these stores nor the loads below meet in a bank.
+        // Chunk n = channel * groups + group lies at n ^ channel / 8 % 8: neither these stores nor the loads below meet in a bank.
         #pragma unroll
         for (i32 i = 0; i < items; i++) {
             const i32 item = i * threads + tid, word = item / 8 % 4, group = item / 32 % groups;
@@ -603,7 +609,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                     y[k] = widen((u16)(raw[i][k][e / 2] >> e % 2 * 16));
                     y[k] *= s_inv[e * (d_v / 8) + chunk];
                 }
-                const i32 place = ((chunk * 8 + e) * groups + group) ^ chunk * 1 % 8;
+                const i32 place = ((chunk * 8 + e) * groups + group) ^ chunk % 8;
                 *(u32 *)(s_image + place * 16 + word * 4) = pack_e4m3x4(y[0], y[1], y[2], y[3]);
             }
         }
@@ -615,7 +621,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
             const i32 c = n / groups, part = n % groups;
             const i32 panel = part * 16 / v_panel_bytes, byte = part * 16 % v_panel_bytes;
             u8 *g_chunk = g_image + (panel * d_v + c) * v_panel_bytes + (byte / 16 ^ c % 8) * 16;
-            *(uint4 *)g_chunk = *(const uint4 *)(s_image + (n ^ c / 8 * 1 % 8) * 16);
+            *(uint4 *)g_chunk = *(const uint4 *)(s_image + (n ^ c / 8 % 8) * 16);
         }
         if (bad && args.flags) atomicOr((u32 *)args.flags, 4u);
     }

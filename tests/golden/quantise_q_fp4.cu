@@ -99,32 +99,25 @@ __device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool in
         asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
 }
 
-// The same from any address.
-__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+// The same from any address. Not inlined: eight loads for each of these would crowd the registers of a path that is rarely taken.
+__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
 {
+    u32 r[4];
     #pragma unroll
     for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
+    return make_uint4(r[0], r[1], r[2], r[3]);
+}
+
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    const uint4 x = load8_unaligned(g, inside);
+    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
 }
 
 // One bf16 element as fp32.
 __device__ __forceinline__ float widen(u16 x)
 {
     return __uint_as_float((u32)x << 16);
-}
-
-// x, or 0 where x is infinite or not a number; `bad` remembers that.
-__device__ __forceinline__ float finite(float x, bool &bad)
-{
-    const bool ok = fabsf(x) <= 3.402823466e38f;
-    bad |= !ok;
-    return ok ? x : 0.0f;
-}
-
-// Eight packed elements as fp32, non-finite ones as 0.
-__device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
-{
-    #pragma unroll
-    for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
 // Programmatic dependent launch: the next kernel of the stream may start once every block has come here; it waits by itself. Does nothing
@@ -234,8 +227,23 @@ __device__ __forceinline__ u32 narrow2(float lo, float hi)
     return r;
 }
 
+// x, or 0 where x is infinite or not a number; `bad` remembers that.
+__device__ __forceinline__ float finite(float x, bool &bad)
+{
+    const bool ok = fabsf(x) <= 3.402823466e38f;
+    bad |= !ok;
+    return ok ? x : 0.0f;
+}
+
+// Eight packed elements as fp32, non-finite ones as 0.
+__device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
+{
+    #pragma unroll
+    for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
+}
+
 // grid: Q tiles of all heads
-extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_q_q128_k128_s2_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
+extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_q_q128_k128_s2_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
 {
     __shared__ __align__(16) u8 smem[1792];
     const i32 tid = threadIdx.x;
@@ -252,118 +260,118 @@ extern "C" __global__ void __launch_bounds__(threads, 3) fp4_d64_quantise_q_q128
     const i64 counters = 1 + 2 * (i64)args.batch * args.heads_kv;
     for (i64 i = (i64)blockIdx.x * threads + tid; i < counters; i += (i64)gridDim.x * threads) ((u32 *)args.progress)[i] = 0;
 
-    const u16 *g_rows = (const u16 *)args.q + batch * args.q_stride_b + q_head * args.q_stride_h
-                        + (i64)tile * tile_q * args.q_stride_n;
-                        // items of 8 elements; item i of a thread is chunk (i * threads + tid) % chunks of row (i * threads + tid) / chunks
-                        constexpr i32 items = tile_q * chunks / threads;
-                        static_assert(items * threads == tile_q * chunks, "a tile is a whole number of items per thread");
-                        float *s_work = (float *)(smem + 4 * d_qk);
-                        // ---- mean of each group of 64 query rows, over the rows that exist ------------------------------------------
-                        // out: s_q_mean[tile_q / q_group][d_qk] fp32, and the same in the workspace
-                        constexpr i32 q_group = 64;
-                        float *s_q_mean = s_work;
-                        s_work += tile_q / q_group * d_qk;
-                        for (i32 item = tid; item < tile_q / q_group * d_qk; item += threads) {
-                            const i32 group = item / d_qk, c = item % d_qk;
-                            const i32 count = min(rows_left - group * q_group, q_group);
-                            float sum = 0.0f;
-                            if (c < head_dim_qk)
-                                for (i32 r = 0; r < count; r++) sum += finite(widen(g_rows[(group * q_group + r) * args.q_stride_n + c]), bad);
-                            s_q_mean[item] = count > 0 ? sum / (float)count : 0.0f;
-                            ((float *)args.q_mean)[(head * args.q_tile_count + tile) * (tile_q / q_group * d_qk) + item] = s_q_mean[item];
-                        }
-                        __syncthreads();
+    const u16 *g_head = (const u16 *)args.q + batch * args.q_stride_b + q_head * args.q_stride_h;
+    const u16 *g_rows = g_head + (i64)tile * tile_q * args.q_stride_n;
+    // items of 8 elements; item i of a thread is chunk (i * threads + tid) % chunks of row (i * threads + tid) / chunks
+    constexpr i32 items = tile_q * chunks / threads;
+    static_assert(items * threads == tile_q * chunks, "a tile is a whole number of items per thread");
+    float *s_work = (float *)(smem + 4 * d_qk);
+    // ---- mean of each group of 64 query rows, over the rows that exist ------------------------------------------
+    // out: s_q_mean[tile_q / q_group][d_qk] fp32, and the same in the workspace
+    constexpr i32 q_group = 64;
+    float *s_q_mean = s_work;
+    s_work += tile_q / q_group * d_qk;
+    for (i32 item = tid; item < tile_q / q_group * d_qk; item += threads) {
+        const i32 group = item / d_qk, c = item % d_qk;
+        const i32 count = min(rows_left - group * q_group, q_group);
+        float sum = 0.0f;
+        if (c < head_dim_qk)
+            for (i32 r = 0; r < count; r++) sum += finite(widen(g_rows[(group * q_group + r) * args.q_stride_n + c]), bad);
+        s_q_mean[item] = count > 0 ? sum / (float)count : 0.0f;
+        ((float *)args.q_mean)[(head * args.q_tile_count + tile) * (tile_q / q_group * d_qk) + item] = s_q_mean[item];
+    }
+    __syncthreads();
 
-                        // ---- pass 1: the largest magnitude gives the second-level scale, fp32, amax / (448 * 6) -----------------------------
-                        u32 *s_amax = (u32 *)s_work; // fp32 bits; magnitudes order as integers
-                        constexpr i32 groups = tile_q / q_group;
-                        for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
-                        __syncthreads();
-                        #pragma unroll 1
-                        for (i32 i = 0; i < items; i++) {
-                            const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-                            u32 raw[4];
-                            float x[8];
-                            const u16 *g_item = g_rows + row * args.q_stride_n + chunk * 8;
-                            const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
-                            if (args.vector_io & 1)
-                                load8_aligned(raw, g_item, inside);
-                            else
-                                load8_any(raw, g_item, inside);
-                            widen8(x, raw, bad);
-                            #pragma unroll
-                            for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_q_mean[row / q_group * d_qk + chunk * 8 + e] : 0.0f;
-                            hadamard8(x); // along the head dim, over blocks of 64 channels, orthonormal
-                            float amax = 0.0f;
-                            #pragma unroll
-                            for (i32 e = 0; e < 8; e++) amax = fmaxf(amax, fabsf(x[e]));
-                            amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
-                            amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 2)); // the 4 lanes hold chunks of one row
-                            if (tid % 4 == 0) atomicMax(&s_amax[row / (tile_q / groups)], __float_as_uint(amax));
-                        }
-                        __syncthreads();
-                        float *g_scale = (float *)args.q_scale + (head * args.q_tile_count + tile) * tile_q;
-                        for (i32 row = tid; row < tile_q; row += threads) {
-                            const float amax = __uint_as_float(s_amax[row / (tile_q / groups)]);
-                            g_scale[row] = (amax > 0.0f ? amax * 0.000372023816f : 1.0f) * args.sm_scale * log2_e; // log2 units per score
-                        }
-                        u8 *g_image = (u8 *)args.q_tiles + (head * args.q_tile_count + tile) * q_tile_bytes;
-                        u8 *g_sf = g_image + q_data_bytes;
+    // ---- pass 1: the largest magnitude gives the second-level scale, fp32, amax / (448 * 6) -----------------------------
+    u32 *s_amax = (u32 *)s_work; // fp32 bits; magnitudes order as integers
+    constexpr i32 groups = tile_q / q_group;
+    for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
+    __syncthreads();
+    #pragma unroll 1
+    for (i32 i = 0; i < items; i++) {
+        const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
+        u32 raw[4];
+        float x[8];
+        const u16 *g_item = g_rows + row * args.q_stride_n + chunk * 8;
+        const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
+        if (args.vector_io & 1)
+            load8_aligned(raw, g_item, inside);
+        else
+            load8_any(raw, g_item, inside);
+        widen8(x, raw, bad);
+        #pragma unroll
+        for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_q_mean[row / q_group * d_qk + chunk * 8 + e] : 0.0f;
+        hadamard8(x); // along the head dim, over blocks of 64 channels, orthonormal
+        float amax = 0.0f;
+        #pragma unroll
+        for (i32 e = 0; e < 8; e++) amax = fmaxf(amax, fabsf(x[e]));
+        amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
+        amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 2)); // the 4 lanes hold chunks of one row
+        if (tid % 4 == 0) atomicMax(&s_amax[row / (tile_q / groups)], __float_as_uint(amax));
+    }
+    __syncthreads();
+    float *g_scale = (float *)args.q_scale + (head * args.q_tile_count + tile) * tile_q;
+    for (i32 row = tid; row < tile_q; row += threads) {
+        const float amax = __uint_as_float(s_amax[row / (tile_q / groups)]);
+        g_scale[row] = (amax > 0.0f ? amax * 0.000372023816f : 1.0f) * args.sm_scale * log2_e; // log2 units per score
+    }
+    u8 *g_image = (u8 *)args.q_tiles + (head * args.q_tile_count + tile) * q_tile_bytes;
+    u8 *g_sf = g_image + q_data_bytes;
 
-                        // ---- pass 2: block scales of 16 elements, codes --------------------------------------------------------------
-                        constexpr i32 steps = d_qk / 64; // k steps of the block-scaled MMA
-                        #pragma unroll 1
-                        for (i32 i = 0; i < items; i++) {
-                            const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
-                            u32 raw[4];
-                            float x[8];
-                            const u16 *g_item = g_rows + row * args.q_stride_n + chunk * 8;
-                            const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
-                            if (args.vector_io & 1)
-                                load8_aligned(raw, g_item, inside);
-                            else
-                                load8_any(raw, g_item, inside);
-                            widen8(x, raw, bad);
-                            #pragma unroll
-                            for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_q_mean[row / q_group * d_qk + chunk * 8 + e] : 0.0f;
-                            hadamard8(x); // along the head dim, over blocks of 64 channels, orthonormal
-                            const float second = __uint_as_float(s_amax[row / (tile_q / groups)]);
-                            const float to_unit = second > 0.0f ? 2688.0f / second : 0.0f;
-                            float amax = 0.0f;
-                            #pragma unroll
-                            for (i32 e = 0; e < 8; e++) {
-                                x[e] *= to_unit;
-                                amax = fmaxf(amax, fabsf(x[e]));
-                            }
-                            amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
-                            u32 scale = 0;
-                            float inv = 0.0f, least = 3.402823466e38f;
-                            #pragma unroll 1
-                            for (i32 c = 0; c < 6; c++) {
-                                const u32 code = block_scale_code(amax, scale_divisors[c]);
-                                const float value = block_scale_value(code);
-                                float error = e2m1_error8(x, 1.0f / value);
-                                error += __shfl_xor_sync(~0u, error, 1);
-                                error *= value * value;
-                                if (error < least) scale = code, inv = 1.0f / value, least = error;
-                            }
-                            u32 packed = 0;
-                            #pragma unroll
-                            for (i32 e = 0; e < 8; e++) packed |= e2m1_code(x[e] * inv) << (4 * e);
-                            const i32 panel = chunk * 4 / qk_panel_bytes, byte = chunk * 4 % qk_panel_bytes;
-                            u8 *g_row = g_image + (panel * tile_q + row) * qk_panel_bytes;
-                            *(u32 *)(g_row + (byte / 16 ^ row / 4 % 2) * 16 + byte % 16) = packed;
+    // ---- pass 2: block scales of 16 elements, codes --------------------------------------------------------------
+    constexpr i32 steps = d_qk / 64; // k steps of the block-scaled MMA
+    #pragma unroll 1
+    for (i32 i = 0; i < items; i++) {
+        const i32 row = (i * threads + tid) / chunks, chunk = (i * threads + tid) % chunks;
+        u32 raw[4];
+        float x[8];
+        const u16 *g_item = g_rows + row * args.q_stride_n + chunk * 8;
+        const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
+        if (args.vector_io & 1)
+            load8_aligned(raw, g_item, inside);
+        else
+            load8_any(raw, g_item, inside);
+        widen8(x, raw, bad);
+        #pragma unroll
+        for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_q_mean[row / q_group * d_qk + chunk * 8 + e] : 0.0f;
+        hadamard8(x); // along the head dim, over blocks of 64 channels, orthonormal
+        const float second = __uint_as_float(s_amax[row / (tile_q / groups)]);
+        const float to_unit = second > 0.0f ? 2688.0f / second : 0.0f;
+        float amax = 0.0f;
+        #pragma unroll
+        for (i32 e = 0; e < 8; e++) {
+            x[e] *= to_unit;
+            amax = fmaxf(amax, fabsf(x[e]));
+        }
+        amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, 1));
+        u32 scale = 0;
+        float inv = 0.0f, least = 3.402823466e38f;
+        #pragma unroll 1
+        for (i32 c = 0; c < 6; c++) {
+            const u32 code = block_scale_code(amax, scale_divisors[c]);
+            const float value = block_scale_value(code);
+            float error = e2m1_error8(x, 1.0f / value);
+            error += __shfl_xor_sync(~0u, error, 1);
+            error *= value * value;
+            if (error < least) scale = code, inv = 1.0f / value, least = error;
+        }
+        u32 packed = 0;
+        #pragma unroll
+        for (i32 e = 0; e < 8; e++) packed |= e2m1_code(x[e] * inv) << (4 * e);
+        const i32 panel = chunk * 4 / qk_panel_bytes, byte = chunk * 4 % qk_panel_bytes;
+        u8 *g_row = g_image + (panel * tile_q + row) * qk_panel_bytes;
+        *(u32 *)(g_row + (byte / 16 ^ row / 4 % 2) * 16 + byte % 16) = packed;
 
-                            // block scales, in the order of the MMA's lanes: byte = block within a k step of 64
-                            if (chunk % 2 == 0) {
-                                const i32 step = chunk / 8, block_byte = chunk % 8 / 2;
-                                const i32 lane = 4 * (row % 8) + row % 16 / 8 + 2 * (step % 2);
-                                u8 *g_word = g_sf + ((row / 16 * ((steps + 1) / 2) + step / 2) * 32 + lane) * 4;
-                                g_word[block_byte] = (u8)scale;
-                                if (steps % 2 == 1 && step == steps - 1) {
-                                    g_word[8 + block_byte] = (u8)scale; // lanes of the k step that does not exist
-                                }
-                            }
-                        }
+        // block scales, in the order of the MMA's lanes: byte = block within a k step of 64
+        if (chunk % 2 == 0) {
+            const i32 step = chunk / 8, block_byte = chunk % 8 / 2;
+            const i32 lane = 4 * (row % 8) + row % 16 / 8 + 2 * (step % 2);
+            u8 *g_word = g_sf + ((row / 16 * ((steps + 1) / 2) + step / 2) * 32 + lane) * 4;
+            g_word[block_byte] = (u8)scale;
+            if (steps % 2 == 1 && step == steps - 1) {
+                g_word[8 + block_byte] = (u8)scale; // lanes of the k step that does not exist
+            }
+        }
+    }
     if (bad && args.flags) atomicOr((u32 *)args.flags, 1u);
 }

@@ -97,32 +97,25 @@ __device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool in
         asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
 }
 
-// The same from any address.
-__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+// The same from any address. Not inlined: eight loads for each of these would crowd the registers of a path that is rarely taken.
+__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
 {
+    u32 r[4];
     #pragma unroll
     for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
+    return make_uint4(r[0], r[1], r[2], r[3]);
+}
+
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    const uint4 x = load8_unaligned(g, inside);
+    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
 }
 
 // One bf16 element as fp32.
 __device__ __forceinline__ float widen(u16 x)
 {
     return __uint_as_float((u32)x << 16);
-}
-
-// x, or 0 where x is infinite or not a number; `bad` remembers that.
-__device__ __forceinline__ float finite(float x, bool &bad)
-{
-    const bool ok = fabsf(x) <= 3.402823466e38f;
-    bad |= !ok;
-    return ok ? x : 0.0f;
-}
-
-// Eight packed elements as fp32, non-finite ones as 0.
-__device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
-{
-    #pragma unroll
-    for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
 // Programmatic dependent launch: the next kernel of the stream may start once every block has come here; it waits by itself. Does nothing
@@ -205,75 +198,74 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
     const i64 counters = 1 + 2 * (i64)args.batch * args.heads_kv;
     for (i64 i = (i64)blockIdx.x * threads + tid; i < counters; i += (i64)gridDim.x * threads) ((u32 *)args.progress)[i] = 0;
 
-    const u16 *g_rows = (const u16 *)args.q + batch * args.q_stride_b + q_head * args.q_stride_h
-                        + (i64)tile * tile_q * args.q_stride_n;
-                        // ---- load: 8 items of 8 elements per thread: chunk `chunk` of rows row_first + i * row_step ---------------------------
-                        constexpr i32 items = 8, row_step = threads / chunks;
-                        const i32 chunk = tid % chunks, row_first = tid / chunks;
-                        const u16 *g_first = g_rows + row_first * args.q_stride_n + chunk * 8;
-                        const i64 item_stride = row_step * args.q_stride_n;
-                        const i32 rows_here = chunk * 8 < head_dim_qk ? rows_left - row_first : 0; // an item per row_step of them
-                        u32 raw[items][4];
-                        if (args.vector_io & 1) {
-                            #pragma unroll
-                            for (i32 i = 0; i < items; i++) load8_aligned(raw[i], g_first + i * item_stride, i * row_step < rows_here);
-                        } else {
-                            #pragma unroll
-                            for (i32 i = 0; i < items; i++) load8_any(raw[i], g_first + i * item_stride, i * row_step < rows_here);
-                        }
-                        constexpr i32 groups = 64;
-                        u32 *s_amax = (u32 *)smem;                      // [groups] fp32 bits; magnitudes order as integers
-                        float *s_inv = (float *)(s_amax + groups);      // [groups] codes per unit
-                        for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
-                        __syncthreads();
+    const u16 *g_head = (const u16 *)args.q + batch * args.q_stride_b + q_head * args.q_stride_h;
+    const u16 *g_rows = g_head + (i64)tile * tile_q * args.q_stride_n;
+    // ---- load: 8 items of 8 elements per thread: chunk `chunk` of rows row_first + i * row_step ---------------------------
+    constexpr i32 items = 8, row_step = threads / chunks;
+    const i32 chunk = tid % chunks, row_first = tid / chunks;
+    const u16 *g_first = g_rows + row_first * args.q_stride_n + chunk * 8;
+    const i64 item_stride = row_step * args.q_stride_n;
+    const i32 rows_here = chunk * 8 < head_dim_qk ? rows_left - row_first : 0; // an item per row_step of them
+    u32 raw[items][4];
+    if (args.vector_io & 1) {
+        #pragma unroll
+        for (i32 i = 0; i < items; i++) load8_aligned(raw[i], g_first + i * item_stride, i * row_step < rows_here);
+    } else {
+        #pragma unroll
+        for (i32 i = 0; i < items; i++) load8_any(raw[i], g_first + i * item_stride, i * row_step < rows_here);
+    }
+    constexpr i32 groups = 64;
+    u32 *s_amax = (u32 *)smem;                      // [groups] fp32 bits; magnitudes order as integers
+    float *s_inv = (float *)(s_amax + groups);      // [groups] codes per unit
+    for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
+    __syncthreads();
 
-                        // ---- largest magnitude of each scale group (per_thread) -----------------------------------------------------------------
-                        // group of a row: rows l/4 and l/4 + 8 of 16, which one thread of the score fragment holds
-                        constexpr i32 sets = items / 1;
-                        float amax[sets];
-                        #pragma unroll
-                        for (i32 i = 0; i < items; i++) {
-                            if (!finite2(magnitude2(raw[i]))) drop_nonfinite(raw[i], bad);
-                            const u32 pair = magnitude2(raw[i]);
-                            const float most = fmaxf(widen((u16)pair), widen((u16)(pair >> 16)));
-                            amax[i / 1] = i % 1 == 0 ? most : fmaxf(amax[i / 1], most);
-                        }
-                        #pragma unroll
-                        for (i32 j = 0; j < sets; j++) {
-                            const i32 row = row_first + j * 1 * row_step;
-                            amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 1));
-                            amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 2));
-                            amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 4));
-                            amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 8));
-                            if (tid % 16 == 0) atomicMax(&s_amax[(row / 16 * 8 + row % 8)], __float_as_uint(amax[j])); // 16 lanes hold chunks of one row
-                        }
-                        __syncthreads();
+    // ---- largest magnitude of each scale group (per_thread) -----------------------------------------------------------------
+    // group of a row: rows l/4 and l/4 + 8 of 16, which one thread of the score fragment holds
+    float amax[items];
+    #pragma unroll
+    for (i32 i = 0; i < items; i++) {
+        if (!finite2(magnitude2(raw[i]))) drop_nonfinite(raw[i], bad);
+        const u32 pair = magnitude2(raw[i]);
+        const float most = fmaxf(widen((u16)pair), widen((u16)(pair >> 16)));
+        amax[i] = most;
+    }
+    #pragma unroll
+    for (i32 j = 0; j < items; j++) {
+        const i32 row = row_first + j * row_step;
+        amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 1));
+        amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 2));
+        amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 4));
+        amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 8));
+        if (tid % 16 == 0) atomicMax(&s_amax[(row / 16 * 8 + row % 8)], __float_as_uint(amax[j])); // 16 lanes hold chunks of one row
+    }
+    __syncthreads();
 
-                        // ---- scales: value = code * amax / 127; an empty group gets scale 1 -------------------------------------------------
-                        for (i32 g = tid; g < groups; g += threads) {
-                            const float most = __uint_as_float(s_amax[g]);
-                            s_inv[g] = most > 4.23333342e-37f ? 127.0f / most : 0.0f; // finite: 127 / 3e38
-                        }
-                        float *g_scale = (float *)args.q_scale + (head * args.q_tile_count + tile) * tile_q;
-                        for (i32 row = tid; row < tile_q; row += threads) {
-                            const float most = __uint_as_float(s_amax[(row / 16 * 8 + row % 8)]);
-                            g_scale[row] = (most > 0.0f ? most * (1.0f / 127.0f) : 1.0f) * args.sm_scale * log2_e; // log2 units per score
-                        }
-                        u8 *g_image = (u8 *)args.q_tiles + (head * args.q_tile_count + tile) * q_tile_bytes;
-                        __syncthreads();
+    // ---- scales: value = code * amax / 127; an empty group gets scale 1 -------------------------------------------------
+    for (i32 g = tid; g < groups; g += threads) {
+        const float most = __uint_as_float(s_amax[g]);
+        s_inv[g] = most > 4.23333342e-37f ? 127.0f / most : 0.0f; // finite: 127 / 3e38
+    }
+    float *g_scale = (float *)args.q_scale + (head * args.q_tile_count + tile) * tile_q;
+    for (i32 row = tid; row < tile_q; row += threads) {
+        const float most = __uint_as_float(s_amax[(row / 16 * 8 + row % 8)]);
+        g_scale[row] = (most > 0.0f ? most * (1.0f / 127.0f) : 1.0f) * args.sm_scale * log2_e; // log2 units per score
+    }
+    u8 *g_image = (u8 *)args.q_tiles + (head * args.q_tile_count + tile) * q_tile_bytes;
+    __syncthreads();
 
-                        // ---- codes: 8 bytes an item, to their place in the image ------------------------------------------------------------------
-                        #pragma unroll
-                        for (i32 i = 0; i < items; i++) {
-                            const i32 row = row_first + i * row_step;
-                            const float inv = s_inv[(row / 16 * 8 + row % 8)];
-                            float y[8];
-                            #pragma unroll
-                            for (i32 e = 0; e < 8; e++) y[e] = widen((u16)(raw[i][e / 2] >> e % 2 * 16));
-                            const u32 lo = pack_s8x4(y[0], y[1], y[2], y[3], inv), hi = pack_s8x4(y[4], y[5], y[6], y[7], inv);
-                            const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
-                            u8 *g_row = g_image + (panel * tile_q + row) * qk_panel_bytes;
-                            *(uint2 *)(g_row + (byte / 16 ^ row % 8) * 16 + byte % 16) = make_uint2(lo, hi);
-                        }
+    // ---- codes: 8 bytes an item, to their place in the image ------------------------------------------------------------------
+    #pragma unroll
+    for (i32 i = 0; i < items; i++) {
+        const i32 row = row_first + i * row_step;
+        const float inv = s_inv[(row / 16 * 8 + row % 8)];
+        float y[8];
+        #pragma unroll
+        for (i32 e = 0; e < 8; e++) y[e] = widen((u16)(raw[i][e / 2] >> e % 2 * 16));
+        const u32 lo = pack_s8x4(y[0], y[1], y[2], y[3], inv), hi = pack_s8x4(y[4], y[5], y[6], y[7], inv);
+        const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
+        u8 *g_row = g_image + (panel * tile_q + row) * qk_panel_bytes;
+        *(uint2 *)(g_row + (byte / 16 ^ row % 8) * 16 + byte % 16) = make_uint2(lo, hi);
+    }
     if (bad && args.flags) atomicOr((u32 *)args.flags, 1u);
 }
