@@ -11,11 +11,13 @@ static_assert(sizeof(struct driver_launch_attribute) == 72 && offsetof(struct dr
               "CUlaunchAttribute");
 static_assert(sizeof(struct driver_launch) == 56 && offsetof(struct driver_launch, stream) == 32, "CUlaunchConfig");
 
-// Whether the launch may be told to start early. Such a kernel waits at its top until the launch before it has ended; that
-// one has waited likewise, so none runs into work of its own call. The first launch of a call must be an ordinary one: it
-// starts when all earlier work of the stream has ended, an earlier call with the same workspace too, and so do all behind it.
-static bool starts_early(const struct driver *driver, const struct module *module, bool early) {
-    return early && module->dependent_launch && driver->api.launch_kernel_ex != NULL &&
+// Whether the launch may be told to start early. Such a kernel waits at its top until the launch before it has ended;
+// that one has waited likewise, so none runs into work of its own call. The first launch of a call must be an ordinary
+// one: it starts when all earlier work of the stream has ended, an earlier call with the same workspace too, and so do
+// all behind it.
+static bool starts_early(const sage_context *context, const struct module *module, bool early) {
+    const struct driver *driver = &context->driver;
+    return early && context->dependent_launch && module->dependent_launch && driver->api.launch_kernel_ex != NULL &&
            driver->cuda_version >= DRIVER_PROGRAMMATIC_VERSION;
 }
 
@@ -33,7 +35,7 @@ static driver_result launch_early(const struct driver_api *api, const struct mod
 
 sage_status launch_kernel(sage_context *context, const struct module *module, int64_t grid_x,
                           const struct sage_kernel_args *args, bool early, sage_stream stream) {
-    const struct driver *driver = &context->driver;
+    const struct driver_api *api = &context->driver.api;
     if (grid_x == 0) return SAGE_OK;
     if (grid_x < 0 || grid_x > INT_MAX)
         return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "%s: a grid of %" PRId64 " blocks; at most %d",
@@ -41,11 +43,10 @@ sage_status launch_kernel(sage_context *context, const struct module *module, in
     void *params[] = {(void *)(uintptr_t)args}; // the driver's list is not const, but it only copies from there
     bool pushed;
     SAGE_TRY(driver_enter(context, &pushed));
-    driver_result result =
-        starts_early(driver, module, early)
-            ? launch_early(&driver->api, module, (unsigned)grid_x, params, stream)
-            : driver->api.launch_kernel(module->function, (unsigned)grid_x, 1, 1, module->threads, 1, 1,
-                                        module->smem_dynamic, stream, params, NULL);
+    driver_result result = starts_early(context, module, early)
+                               ? launch_early(api, module, (unsigned)grid_x, params, stream)
+                               : api->launch_kernel(module->function, (unsigned)grid_x, 1, 1, module->threads, 1, 1,
+                                                    module->smem_dynamic, stream, params, NULL);
     driver_leave(context, pushed);
     return driver_check(context, result, module->entry);
 }

@@ -805,10 +805,21 @@ static void a_smoothed_run_goes_in_chunks(void **state) {
     sage_attention_plan_destroy(plan);
 }
 
-// The first launch of a call is an ordinary one, which waits for earlier calls; the others may start early where kernels
-// and driver know how.
+static void nothing_starts_early_unasked(void **state) {
+    struct fixture *f = *state;
+    sage_attention_plan *plan = usual_plan(f, true, 0);
+    const sage_attention_args args = args_for(plan, &usual_shape, 128);
+    assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
+    assert_int_equal(f->cuda.launch_count(), 6);
+    for (int i = 0; i < 6; i++) assert_int_equal(f->cuda.launch_at(i)->early, 0);
+    sage_attention_plan_destroy(plan);
+}
+
+// The first launch of a call is an ordinary one, which waits for earlier calls; the others may start early where asked
+// for, and kernels and driver know how.
 static void later_launches_may_start_early(void **state) {
     struct fixture *f = *state;
+    f->context->dependent_launch = true;
     for (int smoothed = 0; smoothed < 2; smoothed++) {
         sage_attention_plan *plan = usual_plan(f, smoothed != 0, 0);
         const sage_attention_args args = args_for(plan, &usual_shape, 128);
@@ -829,6 +840,7 @@ static void an_old_driver_starts_nothing_early(void **state) {
     const sage_attention_args args = args_for(plan, &usual_shape, 128);
     struct driver *driver = &f->context->driver;
     const struct driver whole = *driver;
+    f->context->dependent_launch = true;
     driver->cuda_version = 12020; // captured graphs do not keep the attribute
     assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
     *driver = whole;
@@ -1050,6 +1062,7 @@ int main(void) {
         TEST(workspace_bytes_of_impossible_shapes_are_0),
         TEST(a_plain_run_quantises_then_attends),
         TEST(a_smoothed_run_goes_in_chunks),
+        TEST(nothing_starts_early_unasked),
         TEST(later_launches_may_start_early),
         TEST(an_old_driver_starts_nothing_early),
         TEST(two_steps_are_one_run),
