@@ -173,7 +173,8 @@ typedef struct sage_attention_args {
     sage_tensor o;       /* all of [batch][heads_q][seq_q][head_dim_v] is written */
     float *lse;          /* device fp32 [batch][heads_q][seq_q], contiguous, natural log of the true scores; NULL: not wanted */
     uint32_t *overflow_flags; /* device, one word, OR-ed into, never cleared; NULL: not wanted */
-    void *workspace;     /* device, 256-byte aligned; may be reused by calls that are ordered on one stream */
+    void *workspace;     /* device, 256-byte aligned; may be reused by calls that are ordered one after the other (one stream, or events).
+                          * Kernels count in it: two calls at once on one workspace may never end. */
     size_t workspace_bytes;
 } sage_attention_args;
 

@@ -121,8 +121,10 @@ __device__ __forceinline__ float widen(u16 x)
     return __uint_as_float((u32)x << 16);
 }
 
-// Counters in global memory by which blocks hand results on: what a block wrote before count_up or count_set is seen by a block whose
-// thread 0 read the new value, once both have passed a barrier. PTX ISA 9.7.13.5, 9.7.9.8, 9.7.9.11, sm_70.
+// Counters in global memory by which blocks hand results on. Order: all threads write, a barrier, then thread 0 releases at gpu scope by
+// count_up or count_set; there thread 0 acquires at gpu scope by count_up or count_wait, then a barrier, then all threads read. Barriers
+// order within a block and both sides are cumulative, so that every thread there sees what any thread here wrote. count_up reads and
+// writes in one, so that the last of a row of them has seen all before it. PTX ISA 8 (memory model), 9.7.13.5, 9.7.9.8, 9.7.9.11, sm_70.
 __device__ __forceinline__ u32 count_up(u32 *g)
 {
     u32 before;
@@ -135,12 +137,19 @@ __device__ __forceinline__ void count_set(u32 *g, u32 value)
     asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(g), "r"(value) : "memory");
 }
 
+// Waits until the counter is `value` or more. It ends, because
+// - the block that waits holds a number from a counter, and waits for pieces of lower numbers alone: those were drawn by blocks that
+//   run already. The pieces waited for (statistics) wait for nothing. So it matters neither in which order blocks start nor how many
+//   the GPU holds at once, and a launch that starts early takes nobody's place: it comes when all blocks of this one have started.
+// - each call's quantise_q clears the counters before quantise_kv starts: nothing is left over from the call before, from the last
+//   replay of a graph, or from a call whose later launches failed.
+// Not covered: two calls at the same time on one workspace, which sage.h forbids.
 __device__ __forceinline__ void count_wait(const u32 *g, u32 value)
 {
     u32 now;
     for (;;) {
         asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(now) : "l"(g) : "memory");
-        if (now == value) return;
+        if (now >= value) return;
         __nanosleep(100);
     }
 }
