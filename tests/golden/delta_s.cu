@@ -160,16 +160,20 @@ extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_
     __syncthreads();
 
     // ---- stage 2/2: one key a thread against all groups --------------------------------------------------------------
-    const u32 *g_key = (const u32 *)args.k_centred + ((kv_index * args.k_tile_count + tile) * tile_k + tid) * (d_qk / 2);
+    const uint4 *g_key = (const uint4 *)args.k_centred + ((kv_index * args.k_tile_count + tile) * tile_k + tid) * (d_qk / 8);
     float sum[delta_groups];
     #pragma unroll
     for (i32 g = 0; g < delta_groups; g++) sum[g] = 0.0f;
-    #pragma unroll 2
-    for (i32 c = 0; c < d_qk; c += 2) {
-        const u32 pair = g_key[c / 2];
-        const float lo = widen((u16)pair), hi = widen((u16)(pair >> 16));
+    #pragma unroll 1
+    for (i32 c = 0; c < d_qk; c += 8) {
+        const uint4 eight = g_key[c / 8];
+        const u32 pair[4] = {eight.x, eight.y, eight.z, eight.w};
         #pragma unroll
-        for (i32 g = 0; g < delta_groups; g++) sum[g] += lo * s_mean[g][c] + hi * s_mean[g][c + 1];
+        for (i32 e = 0; e < 8; e += 2) {
+            const float lo = widen((u16)pair[e / 2]), hi = widen((u16)(pair[e / 2] >> 16));
+            #pragma unroll
+            for (i32 g = 0; g < delta_groups; g++) sum[g] += lo * s_mean[g][c + e] + hi * s_mean[g][c + e + 1];
+        }
     }
     float *g_out = (float *)args.delta_s + head * delta_groups * args.k_tile_count * tile_k + (i64)tile * tile_k + tid;
     #pragma unroll

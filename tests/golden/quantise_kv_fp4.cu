@@ -225,6 +225,14 @@ __device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &b
     for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
+// Eight consecutive floats from global memory. g: 16-byte aligned.
+__device__ __forceinline__ void load8_f32(float (&x)[8], const float *g)
+{
+    const float4 a = ((const float4 *)g)[0], b = ((const float4 *)g)[1];
+    x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w;
+    x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
+}
+
 // e2m1 codes {0, .5, 1, 1.5, 2, 3, 4, 6}: round to nearest, ties to the even code, saturating; sign in bit 3. Plain arithmetic, so that
 // the quantiser runs on every GPU.
 __device__ __forceinline__ u32 e2m1_code(float x)
@@ -558,8 +566,7 @@ extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_kv_q12
         if (tid == 0) count_wait(&g_progress[1 + 2 * kv_index], (u32)parts + 1);
         __syncthreads();
         float mean[8];
-        #pragma unroll
-        for (i32 e = 0; e < 8; e++) mean[e] = ((const float *)args.k_mean)[kv_index * d_qk + chunk * 8 + e];
+        load8_f32(mean, (const float *)args.k_mean + kv_index * d_qk + chunk * 8);
         #pragma unroll 4
         for (i32 row = row_first; row < tile_q; row += threads / chunks) {
             u32 raw[4];
@@ -622,9 +629,8 @@ extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_kv_q12
             #pragma unroll
             for (i32 e = 0; e < 8; e++) x[e] = row < rows_left ? x[e] - s_k_mean[chunk * 8 + e] : 0.0f;
             // K - mean(K), unrotated, kept for delta_s = mean(Q) . (K - mean(K))
-            u32 *g_centred = (u32 *)args.k_centred + ((head * args.k_tile_count + tile) * tile_k + row) * (d_qk / 2) + chunk * 4;
-            #pragma unroll
-            for (i32 e = 0; e < 4; e++) g_centred[e] = narrow2(x[2 * e], x[2 * e + 1]);
+            uint4 *g_centred = (uint4 *)args.k_centred + ((head * args.k_tile_count + tile) * tile_k + row) * chunks + chunk;
+            *g_centred = make_uint4(narrow2(x[0], x[1]), narrow2(x[2], x[3]), narrow2(x[4], x[5]), narrow2(x[6], x[7]));
             hadamard8(x); // along the head dim, over blocks of 64 channels, orthonormal
             float amax = 0.0f;
             #pragma unroll

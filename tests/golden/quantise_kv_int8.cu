@@ -223,6 +223,14 @@ __device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &b
     for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
+// Eight consecutive floats from global memory. g: 16-byte aligned.
+__device__ __forceinline__ void load8_f32(float (&x)[8], const float *g)
+{
+    const float4 a = ((const float4 *)g)[0], b = ((const float4 *)g)[1];
+    x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w;
+    x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
+}
+
 // Emits nothing: what was computed from the pairs before this point is not kept for use behind it.
 __device__ __forceinline__ void keep_packed(u32 (&r)[4])
 {
@@ -459,8 +467,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         if (tid == 0) count_wait(&g_progress[1 + 2 * kv_index], (u32)parts + 1);
         __syncthreads();
         float mean[8];
-        #pragma unroll
-        for (i32 e = 0; e < 8; e++) mean[e] = ((const float *)args.k_mean)[kv_index * d_qk + chunk * 8 + e];
+        load8_f32(mean, (const float *)args.k_mean + kv_index * d_qk + chunk * 8);
         #pragma unroll 4
         for (i32 row = row_first; row < tile_q; row += threads / chunks) {
             u32 raw[4];
@@ -513,8 +520,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         if (tid == 0) count_wait(&g_progress[1 + tensor], (u32)parts + 1); // the mean of K is there
         __syncthreads();
         float mean[8];
-        #pragma unroll
-        for (i32 e = 0; e < 8; e++) mean[e] = ((const float *)args.k_mean)[head * d_qk + chunk * 8 + e];
+        load8_f32(mean, (const float *)args.k_mean + head * d_qk + chunk * 8);
 
         // ---- largest magnitude of each scale group (per_thread) -----------------------------------------------------------------
         // group of a key: of 64 keys those with the same (key % 8) / 2, the columns which one thread of the score fragment holds
