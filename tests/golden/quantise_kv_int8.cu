@@ -303,7 +303,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         if (tensor % 2 == 0) {
             // ---- each thread runs down 8 channels -------------------------------------------------------------------------------------
             const i32 chunk = tid % stats_chunks, row = tid / stats_chunks;
-            const i32 first = (i32)((i64)args.seq_k * part / parts), count = (i32)((i64)args.seq_k * (part + 1) / parts) - first;
+            const i32 first = (i32)((u64)args.seq_k * (u32)part / (u32)parts), count = (i32)((u64)args.seq_k * ((u32)part + 1) / (u32)parts) - first;
             const i64 load_stride = stats_rows * args.k_stride_n;
             const u16 *g_rows = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h + first * args.k_stride_n;
             float sum[8];
@@ -339,7 +339,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
             }
 
             // ---- join the rows of threads, in a fixed order ----------------------------------------------------------------------------
-            float *g_out = (float *)args.stats + (head * parts + part) * 4 * stats_width; // rows: sum of K; sum, minimum, maximum of V
+            float *g_out = (float *)args.stats + (i64)(tensor / 2 * parts + part) * 4 * stats_width; // rows: sum of K; sum, minimum, maximum of V
             u32 *s_part = (u32 *)smem;                                                  // [word][row][chunk], words stats_pitch apart
             #pragma unroll
             for (i32 i = 0; i < 8; i++) s_part[i * stats_pitch + tid] = __float_as_uint(sum[i]);
@@ -371,7 +371,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         } else {
             // ---- each thread runs down 8 channels -------------------------------------------------------------------------------------
             const i32 chunk = tid % stats_chunks, row = tid / stats_chunks;
-            const i32 first = (i32)((i64)args.seq_k * part / parts), count = (i32)((i64)args.seq_k * (part + 1) / parts) - first;
+            const i32 first = (i32)((u64)args.seq_k * (u32)part / (u32)parts), count = (i32)((u64)args.seq_k * ((u32)part + 1) / (u32)parts) - first;
             const i64 load_stride = stats_rows * args.v_stride_n;
             const u16 *g_rows = (const u16 *)args.v + batch * args.v_stride_b + kv_head * args.v_stride_h + first * args.v_stride_n;
             u32 low[4], high[4]; // packed pairs
@@ -409,7 +409,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
             }
 
             // ---- join the rows of threads, in a fixed order ----------------------------------------------------------------------------
-            float *g_out = (float *)args.stats + (head * parts + part) * 4 * stats_width; // rows: sum of K; sum, minimum, maximum of V
+            float *g_out = (float *)args.stats + (i64)(tensor / 2 * parts + part) * 4 * stats_width; // rows: sum of K; sum, minimum, maximum of V
             u32 *s_part = (u32 *)smem;                                                  // [word][row][chunk], words stats_pitch apart
             #pragma unroll
             for (i32 i = 0; i < 4; i++) s_part[i * stats_pitch + tid] = low[i], s_part[(4 + i) * stats_pitch + tid] = high[i];
