@@ -264,8 +264,8 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         for (i32 e = 0; e < 8; e++) y[e] = widen((u16)(raw[i][e / 2] >> e % 2 * 16));
         const u32 lo = pack_s8x4(y[0], y[1], y[2], y[3], inv), hi = pack_s8x4(y[4], y[5], y[6], y[7], inv);
         const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
-        u8 *g_row = g_image + (panel * tile_q + row) * qk_panel_bytes;
-        *(uint2 *)(g_row + (byte / 16 ^ row % 8) * 16 + byte % 16) = make_uint2(lo, hi);
+        const i32 place = (panel * tile_q + row) * qk_panel_bytes + (byte / 16 ^ row % 8) * 16 + byte % 16;
+        *(uint2 *)(g_image + place) = make_uint2(lo, hi);
     }
     if (bad && args.flags) atomicOr((u32 *)args.flags, 1u);
 }
