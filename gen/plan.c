@@ -143,17 +143,37 @@ static int at_least(int a, int b)
     return a > b ? a : b;
 }
 
-static void plan_quantiser(struct plan *p)
+#define QUANT_THREADS_MAX 384
+
+// A thread of a quantiser keeps to one column of 8 channels, and walks down the rows of a tile.
+static int quantiser_threads(const struct plan *p)
 {
     const int chunks = p->d_qk / 8;
-    const bool wide = p->tile_q * chunks % 256 == 0 && p->tile_k * chunks % 256 == 0;
-    p->quant_threads = wide ? 256 : 128;
-    const int dot = p->tile_q * (chunks / 4) * 4;
-    const int groups = at_least(p->tile_q, p->tile_k) * 4;
+    int rows = 8;
+    while (2 * rows * chunks <= QUANT_THREADS_MAX && p->tile_q % (2 * rows) == 0 && p->tile_k % (2 * rows) == 0) rows *= 2;
+    return rows * chunks;
+}
+
+// Registers of a quantiser. fp4: a block of V's channel, and the search for its scale. 8 bits: 16 bytes of each item of its longer tile, which
+// are all loaded before the first is used, or its 8 rotated values; and the rest.
+static int quantiser_registers(const struct plan *p, bool rotate)
+{
+    const int items = at_least(p->tile_q, p->tile_k) * (p->d_qk / 8) / p->quant_threads;
+    return p->fp4 ? 96 : 48 + (rotate ? 8 : 4) * at_least(items, 8);
+}
+
+static void plan_quantiser(struct plan *p, const struct spec *spec)
+{
+    p->quant_threads = quantiser_threads(p);
+    p->quant_blocks = 65536 / (quantiser_registers(p, spec->rotate_qk != SPEC_ROTATE_NONE) * p->quant_threads);
+    const int groups = at_least(p->tile_q, p->tile_k) * 8;
     const int means = p->q_group ? p->tile_q / p->q_group * p->d_qk * 4 : 0;
-    const int qk = 4 * p->d_qk + at_least(dot, means + groups);
-    const int v = p->tile_k * (p->d_v + 8) * 2 + 3 * 4 * p->d_v;
-    p->quant_smem_bytes = round_up(at_least(qk, v), 16);
+    const int qk = p->fp4 ? 4 * p->d_qk + means + groups : groups;
+    const int v = (p->fp4 ? p->tile_k * (p->d_v + 8) * 2 : p->d_v * p->v_row_bytes) + 2 * 4 * p->d_v;
+    const int dot = p->tile_q * (p->d_qk / 32) * 4;
+    const int stats = 8 * 4 * (p->quant_threads + at_least(p->d_qk, p->d_v) / 8);
+    p->quant_q_smem_bytes = round_up(qk, 16);
+    p->quant_kv_smem_bytes = round_up(at_least(at_least(qk, v), at_least(dot, stats)), 16);
 }
 
 static void plan_registers(struct plan *p)
@@ -222,10 +242,7 @@ static const char *applicable_resources(const struct plan *p, const struct spec 
     const bool wgmma = uses_wgmma(spec, arch);
     REFUSE(p->smem_bytes > arch->smem_block_bytes, "needs %d bytes of shared memory; %s has %d", p->smem_bytes, spec_target_text(arch->target),
            arch->smem_block_bytes)
-    REFUSE(p->quant_smem_bytes > SMEM_STATIC_MAX, "the quantiser needs %d bytes of shared memory; %d is the limit", p->quant_smem_bytes, SMEM_STATIC_MAX)
-    const int chunks = p->d_qk / 8;
-    REFUSE(p->tile_q * chunks % p->quant_threads || p->tile_k * chunks % p->quant_threads, "tiles of %d and %d rows are too small for the quantiser", p->tile_q,
-           p->tile_k)
+    REFUSE(p->quant_kv_smem_bytes > SMEM_STATIC_MAX, "the quantiser needs %d bytes of shared memory; %d is the limit", p->quant_kv_smem_bytes, SMEM_STATIC_MAX)
     const int share = arch->registers_sm / (32 * p->warps);
     const int budget = uses_barriers(spec, arch) ? p->consumer_registers : share < 255 ? share : 255;
     const int need = registers_estimate(p, spec, wgmma);
@@ -244,7 +261,7 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     plan_flush(&p, spec, wgmma);
     plan_row_sum(&p, spec, wgmma);
     plan_smem(&p, wgmma, uses_barriers(spec, arch));
-    plan_quantiser(&p);
+    plan_quantiser(&p, spec);
     plan_registers(&p);
     plan_residence(&p, spec, wgmma);
     return applicable_resources(&p, spec, arch, why, n);
@@ -293,8 +310,8 @@ static const char *scales_meaning(enum spec_granularity g)
 static const char *role_skeleton(enum sage_role role, bool wgmma, bool block_scaled)
 {
     switch (role) {
-    case SAGE_ROLE_STATS: return "stats";
-    case SAGE_ROLE_QUANTISE: return "quantise";
+    case SAGE_ROLE_QUANTISE_Q: return "quantise_q";
+    case SAGE_ROLE_QUANTISE_KV: return "quantise_kv";
     case SAGE_ROLE_DELTA_S: return "delta_s";
     default: return wgmma ? "attn_fwd_sm90" : block_scaled ? "attn_fwd_sm120" : "attn_fwd_mma";
     }
@@ -303,8 +320,8 @@ static const char *role_skeleton(enum sage_role role, bool wgmma, bool block_sca
 static int role_threads(const struct plan *p, enum sage_role role, bool producer)
 {
     switch (role) {
-    case SAGE_ROLE_STATS:
-    case SAGE_ROLE_QUANTISE: return p->quant_threads;
+    case SAGE_ROLE_QUANTISE_Q:
+    case SAGE_ROLE_QUANTISE_KV: return p->quant_threads;
     case SAGE_ROLE_DELTA_S: return p->tile_k;
     default: return 32 * p->warps + (producer ? 128 : 0);
     }
@@ -313,8 +330,8 @@ static int role_threads(const struct plan *p, enum sage_role role, bool producer
 static void role_maths(struct plan *p, enum sage_role role)
 {
     static const char *const what[SAGE_ROLE_COUNT] = {
-        [SAGE_ROLE_STATS] = "sum, minimum and maximum of K and V per channel, over parts of the sequence",
-        [SAGE_ROLE_QUANTISE] = "Q, K and V quantised to tile images in the workspace",
+        [SAGE_ROLE_QUANTISE_Q] = "Q quantised to tile images in the workspace",
+        [SAGE_ROLE_QUANTISE_KV] = "K and V quantised to tile images in the workspace, by their statistics over the sequence",
         [SAGE_ROLE_DELTA_S] = "delta_s = mean(Q group) . (K - mean(K)), what Q smoothing takes out of the scores",
     };
     if (role == SAGE_ROLE_ATTN_FWD)
@@ -327,12 +344,13 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
 {
     const struct spec *spec = r->spec;
     p->safe = spec->safe;
+    p->dependent_launch = arch_of(r->target)->sm >= 90;
     p->emulate_fp4 = p->fp4 && !arch_of(r->target)->block_scaled_mma;
     p->smooth_k = spec->smooth_k == SPEC_SMOOTH_MEAN;
     p->smooth_v = spec->smooth_v == SPEC_SMOOTH_MEAN;
     p->rotate = spec->rotate_qk == SPEC_ROTATE_HADAMARD;
     p->stats_v = needs_stats_v(spec, r->io);
-    p->stats_width = plan_needs_role(spec, r->io, SAGE_ROLE_STATS) ? round_up(at_least(p->d_qk, p->d_v), 8) : 0;
+    p->stats_width = p->smooth_k || p->stats_v ? round_up(at_least(p->d_qk, p->d_v), 8) : 0;
     p->lazy_rescale = spec->safe ? 0 : spec->lazy_rescale_log2;
     p->log2_p_one = p_one_log2(spec, p->lazy_rescale);
     p->v_max = v_largest(spec);
@@ -379,7 +397,7 @@ void plan_make(struct plan *out, const struct plan_request *r)
     plan_flush(&p, r->spec, wgmma);
     plan_row_sum(&p, r->spec, wgmma);
     plan_smem(&p, wgmma, uses_barriers(r->spec, arch));
-    plan_quantiser(&p);
+    plan_quantiser(&p, r->spec);
     plan_registers(&p);
     plan_residence(&p, r->spec, wgmma);
     plan_choices(&p, r);
@@ -390,11 +408,7 @@ void plan_make(struct plan *out, const struct plan_request *r)
     *out = p;
 }
 
-bool plan_needs_role(const struct spec *spec, enum spec_io io, enum sage_role role)
+bool plan_needs_role(const struct spec *spec, enum sage_role role)
 {
-    switch (role) {
-    case SAGE_ROLE_STATS: return spec->smooth_k == SPEC_SMOOTH_MEAN || needs_stats_v(spec, io);
-    case SAGE_ROLE_DELTA_S: return spec->smooth_q_group != 0;
-    default: return true;
-    }
+    return role != SAGE_ROLE_DELTA_S || spec->smooth_q_group != 0;
 }

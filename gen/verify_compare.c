@@ -158,7 +158,7 @@ static void add_means(const struct head_operands *h, double *o, double *lse) {
     const float *stats = verify_region(h->call, WORKSPACE_stats);
     float mean[MODEL_DIM_MAX] = {0};
     if (p->smooth_k)
-        model_k_mean(p, stats + kv * (size_t)(l->splits * 6 * p->stats_width), l->splits, h->call->shape.seq_k, mean);
+        model_k_mean(p, stats + kv * (size_t)(l->splits * 4 * p->stats_width), l->splits, h->call->shape.seq_k, mean);
     for (size_t i = 0; i < h->count; i++) {
         const float *q = h->p->q + (h->head * h->p->seq_q + h->row[i]) * dim;
         double dot = 0;

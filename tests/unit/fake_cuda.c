@@ -335,17 +335,11 @@ FAKE_ENTRY(cuFuncLoad, void *function) {
     return function ? OK : INVALID_VALUE;
 }
 
-FAKE_ENTRY(cuLaunchKernel, void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-           unsigned block_y, unsigned block_z, unsigned smem_bytes, void *stream, void **params, void **extra) {
-    ENTER_TO_WORK(NULL);
-    const struct fake_function *launched = function;
-    if (!launched || !grid_x || !grid_y || !grid_z || !block_x || extra) return INVALID_VALUE;
-    if ((int)smem_bytes > 48 << 10 && (int)smem_bytes > launched->smem_dynamic_max) return INVALID_VALUE;
-    struct fake_cuda_launch launch = {.grid = {grid_x, grid_y, grid_z},
-                                      .block = {block_x, block_y, block_z},
-                                      .smem_dynamic = smem_bytes,
-                                      .stream = stream,
-                                      .current_context = stack[depth - 1]};
+static int launch_logged(const struct fake_function *launched, struct fake_cuda_launch launch, void **params, void **extra) {
+    if (!launched || !launch.grid[0] || !launch.grid[1] || !launch.grid[2] || !launch.block[0] || extra)
+        return INVALID_VALUE;
+    if ((int)launch.smem_dynamic > 48 << 10 && (int)launch.smem_dynamic > launched->smem_dynamic_max)
+        return INVALID_VALUE;
     memcpy(launch.function, launched->name, sizeof launch.function);
     if (state.args_bytes) memcpy(launch.args, params[0], state.args_bytes);
     pthread_mutex_lock(&state.lock);
@@ -354,6 +348,40 @@ FAKE_ENTRY(cuLaunchKernel, void *function, unsigned grid_x, unsigned grid_y, uns
     pthread_mutex_unlock(&state.lock);
     if (state.hook) state.hook(state.hook_user, &launch);
     return OK;
+}
+
+FAKE_ENTRY(cuLaunchKernel, void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+           unsigned block_y, unsigned block_z, unsigned smem_bytes, void *stream, void **params, void **extra) {
+    ENTER_TO_WORK(NULL);
+    const struct fake_cuda_launch launch = {.grid = {grid_x, grid_y, grid_z},
+                                            .block = {block_x, block_y, block_z},
+                                            .smem_dynamic = smem_bytes,
+                                            .stream = stream,
+                                            .current_context = stack[depth - 1]};
+    return launch_logged(function, launch, params, extra);
+}
+
+// CUlaunchConfig, of which the one attribute known here lets a launch start early.
+struct launch_config {
+    unsigned grid[3], block[3], smem_bytes;
+    void *stream;
+    const struct {
+        int id, padding;
+        int value[16];
+    } *attributes;
+    unsigned attribute_count;
+};
+
+FAKE_ENTRY(cuLaunchKernelEx, const struct launch_config *config, void *function, void **params, void **extra) {
+    ENTER_TO_WORK(NULL);
+    if (config->attribute_count != 1 || config->attributes->id != 6) return INVALID_VALUE;
+    struct fake_cuda_launch launch = {.smem_dynamic = config->smem_bytes,
+                                      .stream = config->stream,
+                                      .current_context = stack[depth - 1],
+                                      .early = config->attributes->value[0]};
+    memcpy(launch.grid, config->grid, sizeof launch.grid);
+    memcpy(launch.block, config->block, sizeof launch.block);
+    return launch_logged(function, launch, params, extra);
 }
 
 /* -- Streams and events ---------------------------------------------------------------------------------------------
