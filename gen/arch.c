@@ -21,3 +21,8 @@ const struct arch *arch_of(enum spec_target target)
     assert((int)target >= 0 && target < SPEC_TARGET_COUNT && arch_table[target].target == target);
     return &arch_table[target];
 }
+
+enum spec_target arch_on(enum spec_target listed, int sm)
+{
+    return listed == SPEC_TARGET_SM_120A && sm == 121 ? SPEC_TARGET_SM_121A : listed;
+}

@@ -4,6 +4,7 @@
 #include "bench_words.h"
 #include "cmd_interrupt.h"
 
+#include "arch.h"
 #include "bench_machine.h"
 #include "bench_plot.h"
 #include "bench_table.h"
@@ -61,7 +62,7 @@ static bool is_wanted(const struct bench_command *b, int d) {
 
 static bool runs_here(const struct bench_command *b, const struct spec *spec) {
     for (int i = 0; i < spec->targets.count; i++)
-        if (meta_target_rank(spec_target_text((enum spec_target)spec->targets.item[i]), b->sm) > 0) return true;
+        if (meta_target_rank(spec_target_text(arch_on((enum spec_target)spec->targets.item[i], b->sm)), b->sm) > 0) return true;
     return false;
 }
 

@@ -119,10 +119,11 @@ static bool wanted_of(const struct spec_int_list *own, const struct spec_int_lis
 static bool native_target(const struct spec *spec, int sm, struct diag *d, struct spec_int_list *out) {
     int best = 0;
     for (int i = 0; i < spec->targets.count; i++) {
-        int rank = meta_target_rank(target_text(spec->targets.item[i]), sm);
+        const int target = (int)arch_on((enum spec_target)spec->targets.item[i], sm);
+        const int rank = meta_target_rank(target_text(target), sm);
         if (rank <= best) continue;
         best = rank;
-        *out = (struct spec_int_list){.count = 1, .item = {spec->targets.item[i]}};
+        *out = (struct spec_int_list){.count = 1, .item = {target}};
     }
     if (best > 0) return true;
     diag_error(d, spec_where(spec, "targets"), "no target of %s runs on this GPU (sm_%d)", spec->name, sm);

@@ -2,6 +2,7 @@
 // no state. SPDX-License-Identifier: Apache-2.0
 #include "kernel_set.h"
 
+#include "arch.h"
 #include "context.h"
 #include <stdio.h>
 
@@ -55,7 +56,7 @@ static sage_status choose_target(sage_context *context, const struct spec *spec,
     bool runs = false;
     char why[256], refused[256] = "";
     for (int i = 0; i < spec->targets.count; i++) {
-        enum spec_target target = (enum spec_target)spec->targets.item[i];
+        enum spec_target target = arch_on((enum spec_target)spec->targets.item[i], sm);
         struct variant variant;
         int rank = meta_target_rank(spec_target_text(target), sm);
         if (rank == 0) continue;

@@ -178,8 +178,9 @@ static void plan_quantiser(struct plan *p, const struct spec *spec)
 
 static void plan_registers(struct plan *p)
 {
-    p->consumer_registers = p->warps == 12 ? 160 : 240;
-    p->producer_registers = 24;
+    const bool moved = p->warps > 4; // with a producer of 4 warps: so few threads may have 255 registers each from the start
+    p->consumer_registers = !moved ? 0 : p->warps == 12 ? 160 : 240;
+    p->producer_registers = moved ? 24 : 0;
 }
 
 // Registers a thread of the attention kernel needs, roughly: output, fresh accumulator, scores, packed P, Q, the rest. Fitted to what
@@ -244,7 +245,7 @@ static const char *applicable_resources(const struct plan *p, const struct spec 
            arch->smem_block_bytes)
     REFUSE(p->quant_kv_smem_bytes > SMEM_STATIC_MAX, "the quantiser needs %d bytes of shared memory; %d is the limit", p->quant_kv_smem_bytes, SMEM_STATIC_MAX)
     const int share = arch->registers_sm / (32 * p->warps);
-    const int budget = uses_barriers(spec, arch) ? p->consumer_registers : share < 255 ? share : 255;
+    const int budget = uses_barriers(spec, arch) && p->consumer_registers ? p->consumer_registers : share < 255 ? share : 255;
     const int need = registers_estimate(p, spec, wgmma);
     REFUSE(need > budget, "needs about %d registers a thread; %d are there", need, budget)
     return NULL;

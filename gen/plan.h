@@ -36,7 +36,7 @@
     X(lazy_rescale, "log2; 0: rescale always") X(p_code_one, "log_linear: ue4m3 code of the block scale of p = 1") X(flush_tiles, "tiles")                                                                    \
     X(o_tiles, "n8 column tiles of O in registers, its quantised row sum among them where the tensor core adds to both")\
     X(pv_tiles, "n8 column tiles that a product P V of wgmma adds to")\
-    X(consumer_registers, "after setmaxnreg") X(producer_registers, "after setmaxnreg")                                                   \
+    X(consumer_registers, "after setmaxnreg; 0: none is needed") X(producer_registers, "after setmaxnreg")                                                   \
     X(cost_qk_mma, "MMAs of a tile") X(cost_pv_mma, "MMAs of a tile") X(sm, "compute capability times ten")
 
 #define PLAN_BOOLS(X)                                                                                                                     \

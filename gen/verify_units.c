@@ -2,6 +2,7 @@
 // two sets have a kernel in common; the provider that hands them out. SPDX-License-Identifier: Apache-2.0
 #include "verify.h"
 
+#include "arch.h"
 #include "context.h"
 #include "meta.h"
 #include "vm_target.h"
@@ -90,11 +91,12 @@ static int target_rank(int target, int sm) {
 
 static int native_target(const struct spec *spec, int sm) {
     int best = -1, rank = 0;
-    for (int i = 0; i < spec->targets.count; i++)
-        if (target_rank(spec->targets.item[i], sm) > rank) {
-            rank = target_rank(spec->targets.item[i], sm);
-            best = spec->targets.item[i];
-        }
+    for (int i = 0; i < spec->targets.count; i++) {
+        const int target = (int)arch_on((enum spec_target)spec->targets.item[i], sm);
+        if (target_rank(target, sm) <= rank) continue;
+        rank = target_rank(target, sm);
+        best = target;
+    }
     return best;
 }
 
@@ -106,7 +108,7 @@ static bool wants_target(const struct verify_choice *choice, const struct spec *
     if (choice->vm) return contains(&spec->targets, target);
     const char *text = spec_target_text((enum spec_target)target);
     bool portable = arch_of((enum spec_target)target)->sm == choice->sm && !strpbrk(text + 3, "af");
-    return target_rank(target, choice->sm) > 0 && (portable || contains(&spec->targets, target));
+    return target_rank(target, choice->sm) > 0 && (portable || contains(&spec->targets, target) || target == native_target(spec, choice->sm));
 }
 
 // The kernel of a turn: io types and masks of the spec by turns, so that neighbours differ in one of them.

@@ -530,6 +530,8 @@ static void test_emulated_fp4(void **state) {
     save_inputs(FORMAT_F16);
     assert_int_equal(call(text, FILES "--out native.npy --device vm --spec fp4_d64"), CMD_DONE);
     assert_non_null(strstr(text, " sm_120a\n"));
+    assert_int_equal(call(text, FILES "--out family.npy --device vm --arch sm_121a --spec fp4_d64"), CMD_DONE);
+    assert_non_null(strstr(text, " sm_121a\n")); // the spec lists sm_120a, of the same family
     assert_int_equal(call(text, FILES "--out emulated.npy --device vm --emulate fp4"), CMD_DONE);
     assert_non_null(strstr(text, " sm_80\n"));
     assert_non_null(strstr(text, "4-bit products are emulated"));
