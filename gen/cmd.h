@@ -20,6 +20,7 @@ int cmd_fields(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_sass(int argc, char **argv);
+int cmd_tune(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_where(int argc, char **argv);
 
