@@ -23,6 +23,7 @@ int cmd_sass(int argc, char **argv);
 int cmd_tune(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_where(int argc, char **argv);
+int cmd_wisdom(int argc, char **argv);
 
 /* -- Options (cmd_options.c) ------------------------------------------- */
 
@@ -102,7 +103,7 @@ bool cmd_parse_device(const char *text, struct cmd_device *out);
 // Creates a context whose warnings go to stderr; device -1: none. NULL: the error was printed.
 sage_context *cmd_context(int device);
 // The same on the PTX virtual machine, or without any device (device false), and without a cache directory: its images
-// are no cubins.
+// are no cubins; nor with wisdom, which is of GPUs.
 sage_context *cmd_vm_context(bool device);
 // A new folder for this run alone, in TMPDIR: "<TMPDIR>/<name>-XXXXXX". false: an error was printed, and out is empty.
 bool cmd_scratch_make(const char *name, struct buf *out);

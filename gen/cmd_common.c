@@ -153,7 +153,8 @@ sage_context *cmd_vm_context(bool device) {
                                   .device = device ? 0 : -1,
                                   .memory_only = 1,
                                   .log = print_log,
-                                  .driver_entry = vm_driver_entry};
+                                  .driver_entry = vm_driver_entry,
+                                  .wisdom = "none"};
     return create_context(&options);
 }
 

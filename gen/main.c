@@ -40,6 +40,7 @@ static const struct command {
     {"verify", cmd_verify, "compare kernels with the float64 reference"},
     {"bench", cmd_bench, "time kernels beside cuDNN, FlashAttention and others"},
     {"tune", cmd_tune, "find the fastest variants on this GPU, and keep them as wisdom"},
+    {"wisdom", cmd_wisdom, "path, ls, export or import of what tune found"},
     {"sass", cmd_sass, "count the instructions of kernels' main loops"},
     {"fields", cmd_fields, "print every field that a spec may have"},
     {"cache", cmd_cache, "path, ls or clear the kernel cache"},
