@@ -10,7 +10,7 @@
 #include "cmd.h"
 #include "wisdom.h"
 
-enum { TUNE_WHY_BYTES = 160, TUNE_ROUNDS = 3 };
+enum { TUNE_WHY_BYTES = 320, TUNE_ROUNDS = 3 };
 
 // X(symbol, word, what it is): why a candidate is out. The word stands in journals.
 #define TUNE_FAULTS(X)                                                                                                 \

@@ -53,7 +53,7 @@ static void read_words(struct tune_journal *j, const char *words) {
         if (e.round < 0 || e.round >= TUNE_ROUNDS || e.time.ns < 1) return;
     } else if (strcmp(kind, "fault") == 0) {
         e.kind = FAULT;
-        if (sscanf(words + used, "%15s %159[^\n]", fault, e.why) < 1) return;
+        if (sscanf(words + used, "%15s %319[^\n]", fault, e.why) < 1) return;
         e.fault = tune_fault_find(fault);
         if (e.fault == TUNE_FINE) return;
     } else if (strcmp(kind, "check") != 0) {

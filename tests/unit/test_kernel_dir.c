@@ -127,7 +127,7 @@ static void expect_variant(struct sage_kernel_request request, const char *varia
     struct sage_kernel_set set = {0};
     struct meta meta;
     assert_int_equal(ask(request, &set), SAGE_OK);
-    for (int role = SAGE_ROLE_QUANTISE; role <= SAGE_ROLE_ATTN_FWD; role++) {
+    for (int role = 0; role < SAGE_ROLE_COUNT; role++) {
         const struct sage_kernel_blob *blob = &set.kernel[role];
         if (!blob->cubin) continue;
         assert_int_equal(meta_read(context, blob->meta, blob->meta_len, &meta), SAGE_OK);
