@@ -4,7 +4,6 @@
 #include "tune.h"
 
 #include "tune_cost.h"
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

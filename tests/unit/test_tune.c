@@ -181,6 +181,26 @@ static void what_cannot_win_is_not_tried(void **state) {
     tune_work_free(&work);
 }
 
+static void grouped_heads_are_problems_of_their_own(void **state) {
+    struct fixture *f = *state;
+    struct tune_work work = {0}, whole = list(f);
+    struct buf skipped = {0}, text = {0};
+    const struct tune_choice choice = {
+        .select = &f->select, .problems = &f->problems, .heads_kv = 8, .multiprocessors = 132, .setup = &f->setup};
+    bench_problems_add(&f->problems, &(struct bench_problem){128, 1024, 4, 4, false}); // not a multiple: left out
+    assert_true(tune_list(&work, &f->specs, &choice, &skipped));
+    assert_int_equal(work.tasks, whole.tasks);
+    assert_int_equal(tune_shape(&work.task[0]).heads_kv, 8);
+    assert_int_equal(tune_shape(&work.task[0]).heads_q, 32);
+    tune_task_text(&work.task[0], &text);
+    assert_string_equal(text.data, "int8_fp8_d128 bf16 full, 1024 tokens, 4 x 32 heads (8 of K and V)");
+    assert_string_equal(work.set[0].key, whole.set[0].key); // of the same kernels
+    tune_work_free(&work);
+    tune_work_free(&whole);
+    buf_free(&skipped);
+    buf_free(&text);
+}
+
 /* -- Winners ---- */
 
 static void the_fastest_wins(void **state) {
@@ -540,6 +560,7 @@ int main(void) {
         T(candidates_are_the_points_that_can_run),
         T(the_cost_model_knows_padding_and_waves),
         T(what_cannot_win_is_not_tried),
+        T(grouped_heads_are_problems_of_their_own),
         T(the_fastest_wins),
         T(among_equals_the_first_of_the_spec_wins),
         T(two_noisy_runs_name_the_same_winners),

@@ -82,9 +82,7 @@ static int tear_down(void **state) {
 
 static void need_nvrtc(void) {
     sage_context *context = fixture_context(NULL, NULL);
-    const struct nvrtc_api *api;
     struct nvrtc_info info;
-    (void)api;
     const bool here = nvrtc_find(context, &info) == SAGE_OK;
     sage_context_destroy(context);
     fake.reset(); // the search asked the driver: children could not
