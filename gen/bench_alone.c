@@ -3,6 +3,7 @@
 // that the host runs ahead of the GPU. Compares nothing: that is `sagegen verify`. SPDX-License-Identifier: Apache-2.0
 #include "bench_measure.h"
 
+#include "bench_memory.h"
 #include "cmd_interrupt.h"
 #include "device.h"
 #include <math.h>
@@ -10,7 +11,7 @@
 #include <string.h>
 
 // As in measure.py.
-enum { REPEATS = 20, LEAST_REPEATS = 2, SETS_MOST = 8, WARM_UP = 3, BUDGET_MS = 250, PATTERN = 8388593 /* a prime */ };
+enum { REPEATS = 20, LEAST_REPEATS = 2, WARM_UP = 3, BUDGET_MS = 250 };
 
 typedef sage_status bench_step(const sage_attention_plan *plan, const sage_attention_args *args, sage_stream stream);
 
@@ -20,7 +21,7 @@ struct entry {
     int mode;
     sage_attention_plan *plan;
     bench_step *step;
-    sage_attention_args args[SETS_MOST];
+    sage_attention_args args[BENCH_SETS_MOST];
     device_event from[REPEATS], to[REPEATS];
     int repeats;
     char *variant, *reason; /* reason not NULL: it cannot be measured */
@@ -33,31 +34,10 @@ struct alone {
     struct device device;
     sage_stream stream;
     sage_context *context;
-    uint16_t *pattern; /* [PATTERN] bf16, normal */
-    void *memory[3 * SETS_MOST + 2 * 64];
-    int memories;
+    struct bench_memory memory;
 };
 
-/* -- Inputs ---- */
-
-static uint16_t bf16_of(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-// Sums of twelve uniform numbers: near enough to a normal distribution for the time of a kernel.
-static void fill_pattern(uint16_t *pattern) {
-    uint64_t state = 0x9e3779b97f4a7c15u;
-    for (int i = 0; i < PATTERN; i++) {
-        float sum = -6;
-        for (int k = 0; k < 3; k++) {
-            state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-            for (int part = 0; part < 4; part++) sum += (float)((state >> 16 * part) & 0xffff) / 65536;
-        }
-        pattern[i] = bf16_of(sum);
-    }
-}
+/* -- Memory ---- */
 
 static bool device_failed(struct alone *a) {
     buf_puts(a->why, device_error(&a->device));
@@ -65,29 +45,11 @@ static bool device_failed(struct alone *a) {
 }
 
 static bool allocate(struct alone *a, uint64_t bytes, void **out) {
-    if (!device_alloc(&a->device, bytes, out)) return device_failed(a);
-    a->memory[a->memories++] = *out;
-    return true;
-}
-
-static void release(struct alone *a) {
-    while (a->memories > 0) device_free(&a->device, a->memory[--a->memories]);
-}
-
-static bool upload_random(struct alone *a, uint64_t elements, void **out) {
-    if (!allocate(a, 2 * elements, out)) return false;
-    for (uint64_t at = 0; at < elements; at += PATTERN) {
-        const uint64_t count = elements - at < PATTERN ? elements - at : PATTERN;
-        if (!device_upload(&a->device, (char *)*out + 2 * at, a->pattern, 2 * count, a->stream))
-            return device_failed(a);
-    }
-    return true;
+    return bench_memory_take(&a->memory, bytes, out) || device_failed(a);
 }
 
 static int sets_of(const struct alone *a, const struct bench_problem *p) {
-    const double bytes = 8.0 * p->batch * p->heads * p->n * p->d;
-    const double l2 = a->device.driver.l2_bytes > 0 ? (double)a->device.driver.l2_bytes : 5e7;
-    return (int)fmin(SETS_MOST, fmax(1, ceil(2 * l2 / bytes)));
+    return bench_memory_sets(&a->memory, 8.0 * p->batch * p->heads * p->n * p->d);
 }
 
 /* -- Entries ---- */
@@ -203,17 +165,17 @@ static bool time_entries(struct alone *a, const struct bench_problem *p, struct 
 /* -- Problems ---- */
 
 static bool prepare(struct alone *a, const struct bench_problem *p, struct entry *e, int count, int sets) {
-    void *inputs[SETS_MOST][3];
+    void *inputs[BENCH_SETS_MOST][3];
     const uint64_t elements = (uint64_t)p->batch * (uint64_t)p->heads * (uint64_t)p->n * (uint64_t)p->d;
     for (int s = 0; s < sets; s++)
         for (int t = 0; t < 3; t++)
-            if (!upload_random(a, elements, &inputs[s][t])) return false;
+            if (!bench_memory_random(&a->memory, FORMAT_BF16, elements, &inputs[s][t])) return device_failed(a);
     for (int k = 0; k < count; k++)
         if (!e[k].reason && !fill_entry(a, p, sets, inputs, &e[k])) return false;
     return true;
 }
 
-// Two modes of up to four specs at a time: the bound of a->memory.
+// Two modes of up to four specs at a time: what bench_memory holds.
 static void measure(struct alone *a, const struct bench_problem *p, const struct bench_spec *const *spec, int specs) {
     struct entry *e = xcalloc(2 * (size_t)specs, sizeof *e);
     const int sets = sets_of(a, p);
@@ -232,7 +194,7 @@ static void measure(struct alone *a, const struct bench_problem *p, const struct
         buf_clear(a->why);
     }
     for (int k = 0; k < count; k++) close_entry(a, &e[k]);
-    release(a);
+    bench_memory_release(&a->memory);
     free(e);
 }
 
@@ -265,17 +227,16 @@ static bool open_all(struct alone *a) {
 enum bench_end bench_alone_run(const struct bench_job *job, struct bench_records *records, struct buf *why) {
     struct alone a = {.job = job, .records = records, .why = why};
     enum bench_end end = open_all(&a) ? BENCH_ENDED : BENCH_FAILED;
-    a.pattern = xcalloc(PATTERN, sizeof *a.pattern);
-    if (end == BENCH_ENDED) fill_pattern(a.pattern);
+    a.memory = (struct bench_memory){.device = &a.device, .stream = a.stream};
     for (int i = 0; end == BENCH_ENDED && i < job->problems->count; i++) {
         bench_progress_doing(job->progress, i, "sagegen");
         measure_problem(&a, &job->problems->item[i]);
         bench_progress_done(job->progress, i);
         if (cmd_interrupted()) end = BENCH_STOPPED;
     }
+    bench_memory_close(&a.memory);
     if (a.stream) device_stream_destroy(&a.device, a.stream);
     sage_context_destroy(a.context);
     device_close(&a.device);
-    free(a.pattern);
     return end;
 }

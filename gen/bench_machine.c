@@ -26,8 +26,8 @@ bool bench_machine_gpu(struct bench_record *stamp, int *sm, char *why, size_t wh
     return true;
 }
 
-static void find_driver(struct bench_record *stamp) {
-    char version[96] = "";
+void bench_machine_driver(char version[BENCH_DRIVER_BYTES]) {
+    version[0] = '\0';
     void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
     int (*init)(void) = NULL, (*get)(char *, unsigned) = NULL, (*end)(void) = NULL;
     if (library) {
@@ -36,10 +36,15 @@ static void find_driver(struct bench_record *stamp) {
         *(void **)&end = dlsym(library, "nvmlShutdown");
     }
     if (init && get && end && init() == 0) {
-        if (get(version, sizeof version) != 0) version[0] = '\0';
+        if (get(version, BENCH_DRIVER_BYTES) != 0) version[0] = '\0';
         end();
     }
     if (library) dlclose(library);
+}
+
+static void find_driver(struct bench_record *stamp) {
+    char version[BENCH_DRIVER_BYTES];
+    bench_machine_driver(version);
     if (!version[0]) return;
     free(stamp->driver);
     stamp->driver = xstrdup(version);

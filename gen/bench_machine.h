@@ -5,6 +5,10 @@
 
 #include "bench_record.h"
 
+enum { BENCH_DRIVER_BYTES = 64 };
+
+// The driver's version: "580.159.04"; "" where it cannot be found.
+void bench_machine_driver(char version[BENCH_DRIVER_BYTES]);
 // GPU 0; its compute capability times ten. False: why says what is missing.
 bool bench_machine_gpu(struct bench_record *stamp, int *sm, char *why, size_t why_bytes);
 // All but the GPU; what cannot be found stays "". commit NULL: the one this program was built from.

@@ -140,3 +140,15 @@ const struct embedded_file *bench_problems_shipped(const char *name) {
     }
     return NULL;
 }
+
+void bench_problems_names(struct buf *out) {
+    const char *before = "";
+    for (int i = 0; i < embedded_file_count; i++) {
+        const char *own = embedded_files[i].name;
+        if (strncmp(own, folder, sizeof folder - 1) != 0) continue;
+        own += sizeof folder - 1;
+        buf_printf(out, "%s%.*s", before, (int)(strlen(own) - (sizeof ending - 1)), own);
+        before = ", ";
+    }
+    buf_puts(out, "");
+}

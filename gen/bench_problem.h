@@ -30,7 +30,8 @@ bool bench_problem_equal(const struct bench_problem *a, const struct bench_probl
 // **Units** operations of the two products: 4 B H N^2 d, half of it for causal.
 double bench_problem_work(const struct bench_problem *problem);
 
-// A shipped problem file by name ("bench", "quick"); NULL: there is none.
+// A shipped problem file by name ("bench", "quick", "tune"); NULL: there is none.
 const struct embedded_file *bench_problems_shipped(const char *name);
+void bench_problems_names(struct buf *out); // "bench, quick, tune"
 
 #endif

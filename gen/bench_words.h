@@ -3,23 +3,16 @@
 #ifndef SAGE_GEN_BENCH_WORDS_H
 #define SAGE_GEN_BENCH_WORDS_H
 
+#include "bench_choice.h"
 #include "bench_measure.h"
-#include "cmd.h"
-
-enum { BENCH_LIST_MOST = 32 };
-
-struct bench_numbers {
-    int item[BENCH_LIST_MOST], count;
-};
 
 struct bench_command {
-    struct bench_numbers d, n, batch, heads;
-    bool full, causal, markdown, json, chosen_contenders, chosen_modes;
-    const char *problem_file, *out, *plot, *table, *compare, *commit;
+    struct bench_choice choice;
+    bool markdown, json, chosen_contenders, chosen_modes;
+    const char *out, *plot, *table, *compare, *commit;
     struct bench_python python;
-    struct buf library, problem_text;
+    struct buf library;
     struct cmd_specs specs;
-    struct bench_problems problems;
     struct bench_records records, written, old; /* of this run; of the file to write; to compare with */
     struct bench_progress progress;
     struct bench_spec *spec;

@@ -93,3 +93,13 @@ void buf_free(struct buf *b) {
     free(b->data);
     *b = (struct buf){0};
 }
+
+void *xgrown(void *item, int count, int *capacity, size_t size)
+{
+    if (count < *capacity) return item;
+    *capacity = *capacity ? 2 * *capacity : 32;
+    char *more = xcalloc((size_t)*capacity, size);
+    if (count) memcpy(more, item, (size_t)count * size);
+    free(item);
+    return more;
+}

@@ -23,6 +23,8 @@ void buf_free(struct buf *b);  // back to the zero state
 
 void *xmalloc(size_t n);                  // never NULL
 void *xcalloc(size_t count, size_t size); // never NULL
+// Room for one more item of `size` bytes behind `count` of them: item, or a larger copy of it, zeroed behind. Never NULL.
+void *xgrown(void *item, int count, int *capacity, size_t size);
 char *xstrdup(const char *text);          // never NULL
 char *xstrndup(const char *text, size_t n);
 

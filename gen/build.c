@@ -49,6 +49,12 @@ static void request_hash(const struct build_setup *setup, const struct plan *pla
     buf_free(&text);
 }
 
+void build_request_key(const struct build_setup *setup, const struct plan_request *request, char out[KEY_BYTES]) {
+    struct plan plan;
+    plan_make(&plan, request);
+    request_hash(setup, &plan, out);
+}
+
 // The entry under job->key, if it is there, whole, and of this plan.
 static bool entry_get(const struct build_setup *setup, const struct plan *plan, struct build_job *job) {
     sage_context *context = setup->context;

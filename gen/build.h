@@ -46,6 +46,9 @@ struct build_job {
 // Finds NVRTC (does not load it) and hashes the templates. Errors: NO_NVRTC, OUT_OF_MEMORY, with the text in the
 // context.
 sage_status build_open(struct build_setup *out, sage_context *context, const char *template_dir, enum build_form form);
+// What build_kernel would be asked for, as a hash over everything that decides the kernel: the same for the same kernel,
+// known without expanding or compiling. Of setup, form, bundle_hash and nvrtc_identity are used.
+void build_request_key(const struct build_setup *setup, const struct plan_request *request, char out[KEY_BYTES]);
 // Builds one kernel. false: job->status and job->messages say why. Threads: any number at once, each with its own job.
 bool build_kernel(const struct build_setup *setup, struct build_job *job);
 void build_job_free(const struct build_setup *setup, struct build_job *job);

@@ -20,8 +20,10 @@ int cmd_fields(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_sass(int argc, char **argv);
+int cmd_tune(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_where(int argc, char **argv);
+int cmd_wisdom(int argc, char **argv);
 
 /* -- Options (cmd_options.c) ------------------------------------------- */
 
@@ -80,6 +82,8 @@ struct cmd_specs {
 
 // Loads a file, or a shipped spec by name where there is no such file. Errors are printed and counted in specs->diag.
 bool cmd_specs_add(struct cmd_specs *specs, const char *file_or_name);
+// Adds every shipped spec that has a target for the GPU and is wanted.
+void cmd_specs_add_shipped(struct cmd_specs *specs, int sm, bool (*wanted)(void *user, const struct spec *spec), void *user);
 // Turns every spec into its safe form, under its own name: --safe.
 void cmd_specs_make_safe(struct cmd_specs *specs);
 void cmd_specs_free(struct cmd_specs *specs);
@@ -99,8 +103,11 @@ bool cmd_parse_device(const char *text, struct cmd_device *out);
 // Creates a context whose warnings go to stderr; device -1: none. NULL: the error was printed.
 sage_context *cmd_context(int device);
 // The same on the PTX virtual machine, or without any device (device false), and without a cache directory: its images
-// are no cubins.
+// are no cubins; nor with wisdom, which is of GPUs.
 sage_context *cmd_vm_context(bool device);
+// A new folder for this run alone, in TMPDIR: "<TMPDIR>/<name>-XXXXXX". false: an error was printed, and out is empty.
+bool cmd_scratch_make(const char *name, struct buf *out);
+void cmd_scratch_remove(struct buf *path); // with all that is in it; an empty path is allowed
 // Writes the whole text to stdout; false: an error was printed.
 bool cmd_print(const struct buf *text);
 

@@ -4,14 +4,10 @@
 #include "bench_words.h"
 #include "cmd_interrupt.h"
 
-#include "arch.h"
 #include "bench_machine.h"
 #include "bench_plot.h"
 #include "bench_table.h"
 #include "device.h"
-#include "shipped.h"
-#include <errno.h>
-#include <ftw.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,43 +39,19 @@ static bool open_gpu(struct bench_command *b) {
 }
 
 static bool make_scratch(struct bench_command *b) {
-    const char *parent = getenv("TMPDIR");
-    buf_printf(&b->scratch, "%s/sagegen-bench-XXXXXX", parent && parent[0] ? parent : "/tmp");
-    if (!mkdtemp(b->scratch.data)) {
-        cmd_failed("%s: %s", b->scratch.data, strerror(errno));
-        buf_free(&b->scratch);
-        return false;
-    }
+    if (!cmd_scratch_make("sagegen-bench", &b->scratch)) return false;
     buf_printf(&b->kernel_dir, "%s/kernels", b->scratch.data);
     return true;
 }
 
 static bool is_wanted(const struct bench_command *b, int d) {
-    for (int i = 0; i < b->problems.count; i++)
-        if (b->problems.item[i].d == d) return true;
+    for (int i = 0; i < b->choice.problems.count; i++)
+        if (b->choice.problems.item[i].d == d) return true;
     return false;
 }
 
-static bool runs_here(const struct bench_command *b, const struct spec *spec) {
-    for (int i = 0; i < spec->targets.count; i++)
-        if (meta_target_rank(spec_target_text(arch_on((enum spec_target)spec->targets.item[i], b->sm)), b->sm) > 0) return true;
-    return false;
-}
-
-// Every shipped spec that this GPU runs, of the head dims wanted.
-static bool add_shipped(struct bench_command *b) {
-    for (int i = 0; i < shipped_count(); i++) {
-        const char *name;
-        const size_t len = shipped_name(shipped_get(i), &name);
-        char *own = xstrndup(name, len);
-        struct cmd_specs one = {0};
-        const bool usable = cmd_specs_add(&one, own) && one.item[0]->spec.head_dim_qk == one.item[0]->spec.head_dim_v &&
-                            is_wanted(b, one.item[0]->spec.head_dim_qk) && runs_here(b, &one.item[0]->spec);
-        cmd_specs_free(&one);
-        if (usable) cmd_specs_add(&b->specs, own);
-        free(own);
-    }
-    return true;
+static bool is_wanted_spec(void *user, const struct spec *spec) {
+    return spec->head_dim_qk == spec->head_dim_v && is_wanted(user, spec->head_dim_qk);
 }
 
 // The straight line of the main command, for one spec. Its messages are printed.
@@ -96,7 +68,7 @@ static bool build_spec(const struct bench_command *b, const struct cmd_spec *spe
 
 static bool build_kernels(struct bench_command *b) {
     if (!b->job.contender[BENCH_SAGEGEN]) return true;
-    if (b->specs.count == 0) add_shipped(b);
+    if (b->specs.count == 0) cmd_specs_add_shipped(&b->specs, b->sm, is_wanted_spec, b);
     b->spec = xcalloc((size_t)b->specs.count + 1, sizeof *b->spec);
     for (int i = 0; i < b->specs.count && !cmd_interrupted(); i++) {
         const struct spec *spec = &b->specs.item[i]->spec;
@@ -133,18 +105,18 @@ static bool measure(struct bench_command *b) {
     buf_puts(&why, "");
     if (!b->python.library) bench_machine_library(&b->library);
     if (!b->python.library) b->python.library = b->library.data;
-    b->job.problems = &b->problems;
+    b->job.problems = &b->choice.problems;
     b->job.scratch = b->scratch.data;
     b->job.kernel_dir = b->kernel_dir.data;
     b->job.progress = &b->progress;
     cmd_interrupt_catch();
-    bench_progress_start(&b->progress, &b->problems);
+    bench_progress_start(&b->progress, &b->choice.problems);
     const enum bench_end end = run(b, &why);
     bench_progress_end(&b->progress);
     bench_records_sort(&b->records);
     const int measured = count_measured(&b->records);
     if (end == BENCH_STOPPED)
-        cmd_failed("interrupted: %d of %d problems are measured", b->progress.done, b->problems.count);
+        cmd_failed("interrupted: %d of %d problems are measured", b->progress.done, b->choice.problems.count);
     else if (end != BENCH_ENDED)
         cmd_failed("%s", why.data[0] ? why.data : "the measurement failed");
     else if (measured > 0)
@@ -192,8 +164,8 @@ static bool print(const struct bench_command *b) {
 }
 
 static bool show(struct bench_command *b) {
-    if (b->table && b->d.count) bench_records_keep_d(&b->records, b->d.item[0]);
-    if (b->table && b->full != b->causal) bench_records_keep_mask(&b->records, b->causal);
+    if (b->table && b->choice.d.count) bench_records_keep_d(&b->records, b->choice.d.item[0]);
+    if (b->table && b->choice.full != b->choice.causal) bench_records_keep_mask(&b->records, b->choice.causal);
     bench_records_sort(&b->records);
     const bool written = write_out(b), plotted = write_plot(b);
     return print(b) && written && plotted;
@@ -201,24 +173,17 @@ static bool show(struct bench_command *b) {
 
 /* -- End ---- */
 
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *ftw) {
-    (void)info, (void)kind, (void)ftw;
-    return remove(path);
-}
-
 static void close_bench(struct bench_command *b) {
-    if (b->scratch.len) nftw(b->scratch.data, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    cmd_scratch_remove(&b->scratch);
     bench_records_free(&b->records);
     bench_records_free(&b->written);
     bench_records_free(&b->old);
     bench_record_free(&b->job.stamp);
-    bench_problems_free(&b->problems);
+    bench_choice_free(&b->choice);
     cmd_specs_free(&b->specs);
     diag_free(&b->diag);
     free(b->spec);
     buf_free(&b->library);
-    buf_free(&b->problem_text);
-    buf_free(&b->scratch);
     buf_free(&b->kernel_dir);
 }
 

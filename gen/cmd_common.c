@@ -2,10 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd.h"
 
+#include "arch.h"
 #include "shipped.h"
 #include "suggest.h"
 #include "vm_driver.h"
 #include <errno.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +72,27 @@ bool cmd_specs_add(struct cmd_specs *specs, const char *file_or_name) {
     return ok;
 }
 
+static bool runs_on(const struct spec *spec, int sm) {
+    for (int i = 0; i < spec->targets.count; i++)
+        if (meta_target_rank(spec_target_text(arch_on((enum spec_target)spec->targets.item[i], sm)), sm) > 0) return true;
+    return false;
+}
+
+void cmd_specs_add_shipped(struct cmd_specs *specs, int sm, bool (*wanted)(void *user, const struct spec *spec),
+                           void *user) {
+    for (int i = 0; i < shipped_count(); i++) {
+        const char *name;
+        const size_t len = shipped_name(shipped_get(i), &name);
+        char *own = xstrndup(name, len);
+        struct cmd_specs one = {0};
+        const bool usable =
+            cmd_specs_add(&one, own) && runs_on(&one.item[0]->spec, sm) && wanted(user, &one.item[0]->spec);
+        cmd_specs_free(&one);
+        if (usable) cmd_specs_add(specs, own);
+        free(own);
+    }
+}
+
 void cmd_specs_make_safe(struct cmd_specs *specs) {
     for (int i = 0; i < specs->count; i++) {
         struct spec *spec = &specs->item[i]->spec;
@@ -131,8 +154,30 @@ sage_context *cmd_vm_context(bool device) {
                                   .device = device ? 0 : -1,
                                   .memory_only = 1,
                                   .log = print_log,
-                                  .driver_entry = vm_driver_entry};
+                                  .driver_entry = vm_driver_entry,
+                                  .wisdom = "none"};
     return create_context(&options);
+}
+
+/* -- Scratch ---- */
+
+bool cmd_scratch_make(const char *name, struct buf *out) {
+    const char *parent = getenv("TMPDIR");
+    buf_printf(out, "%s/%s-XXXXXX", parent && parent[0] ? parent : "/tmp", name);
+    if (mkdtemp(out->data)) return true;
+    cmd_failed("%s: %s", out->data, strerror(errno));
+    buf_free(out);
+    return false;
+}
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *ftw) {
+    (void)info, (void)kind, (void)ftw;
+    return remove(path);
+}
+
+void cmd_scratch_remove(struct buf *path) {
+    if (path->len) nftw(path->data, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    buf_free(path);
 }
 
 /* -- Output -------------------------------------------------------------- */

@@ -7,8 +7,10 @@
 #include "sass_tool.h"
 #include "table.h"
 #include "version.h"
+#include "wisdom.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -19,9 +21,9 @@ static const struct cmd_option options[] = {{"json", 0, NULL, "as JSON"}, {NULL,
 static const struct cmd_syntax syntax = {
     .name = "doctor",
     .usage = "doctor [--json]",
-    .summary =
-        "Says which driver, NVRTC, GPUs and cache directory are found, and what to do where something is missing.\n"
-        "Exit status 0: kernels can be compiled here; 1: they cannot.",
+    .summary = "Says which driver, NVRTC, GPUs, cache directory and wisdom are found, and what to do where something "
+               "is missing.\n"
+               "Exit status 0: kernels can be compiled here; 1: they cannot.",
     .examples = "  sagegen doctor\n  SAGE_NVRTC=/opt/cuda/lib64/libnvrtc.so sagegen doctor --json\n",
     .options = options,
 };
@@ -112,6 +114,49 @@ static json_t *look_cache(sage_context *context) {
                      "reason", cache.reason);
 }
 
+// Whose wisdom libsage uses on a GPU, and how well that fits it.
+static json_t *look_wisdom_of(const sage_context *context, const json_t *gpu) {
+    static const char *const texts[] = {
+        [WISDOM_NONE] = "none", [WISDOM_ARCHITECTURE] = "architecture", [WISDOM_GPU] = "gpu"};
+    struct wisdom_description wisdom;
+    const struct wisdom_machine *m;
+    const char *target = json_string_value(json_object_get(gpu, "target"));
+    const struct wisdom_query query = {.gpu = json_string_value(json_object_get(gpu, "name")),
+                                       .sm = (int)strtol(target + strlen("sm_"), NULL, 10),
+                                       .multiprocessors =
+                                           (int)json_integer_value(json_object_get(gpu, "multiprocessors"))};
+    wisdom_describe(context, &wisdom);
+    const enum wisdom_match match = wisdom_match(wisdom.table, wisdom.tables, &query, &m);
+    json_t *out = json_pack("{s:O, s:s}", "ordinal", json_object_get(gpu, "ordinal"), "match", texts[match]);
+    if (!m) return out;
+    json_object_set_new(out, "gpu", json_string(m->gpu));
+    json_object_set_new(out, "multiprocessors", json_integer(m->multiprocessors));
+    json_object_set_new(out, "driver", json_string(m->driver));
+    return out;
+}
+
+// The user's file and the shipped tables.
+static json_t *look_wisdom(const json_t *gpus) {
+    const sage_options wanted = {.size = sizeof wanted, .device = -1, .memory_only = 1};
+    struct wisdom_description wisdom;
+    sage_context *context = NULL;
+    size_t i;
+    const json_t *gpu;
+    int rows = 0;
+    if (sage_context_create(&wanted, &context) != SAGE_OK || sage_use_generator(context) != SAGE_OK) {
+        sage_context_destroy(context);
+        return json_object();
+    }
+    wisdom_describe(context, &wisdom);
+    for (int t = 0; t < wisdom.tables; t++) rows += wisdom.table[t].rows;
+    json_t *list = json_array();
+    json_array_foreach(gpus, i, gpu) json_array_append_new(list, look_wisdom_of(context, gpu));
+    json_t *out =
+        json_pack("{s:s, s:s, s:i, s:o}", "path", wisdom.path, "reason", wisdom.reason, "rows", rows, "gpus", list);
+    sage_context_destroy(context);
+    return out;
+}
+
 static json_t *look_nvdisasm(void) {
     char path[PATH_MAX], why[SASS_TOOL_WHY_BYTES];
     if (sass_tool_find(NULL, path, why)) return json_pack("{s:b, s:s}", "found", 1, "path", path);
@@ -151,7 +196,8 @@ static void add_remedies(json_t *root) {
         json_array_append_new(
             list, json_string("set SAGE_CACHE_DIR to a directory that only you can write, so that kernels are kept"));
     if (!is_true(json_object_get(root, "driver"), "found"))
-        json_array_append_new(list, json_string("no NVIDIA driver: kernels run on the PTX virtual machine alone (--device vm)"));
+        json_array_append_new(
+            list, json_string("no NVIDIA driver: kernels run on the PTX virtual machine alone (--device vm)"));
     json_object_set_new(root, "remedies", list);
 }
 
@@ -167,6 +213,7 @@ static json_t *look(void) {
     json_object_set_new(root, "templates", look_templates());
     json_object_set_new(root, "driver", driver);
     json_object_set_new(root, "gpus", look_devices(driver));
+    json_object_set_new(root, "wisdom", look_wisdom(json_object_get(root, "gpus")));
     json_object_set_new(root, "nvrtc", look_nvrtc(context));
     json_object_set_new(root, "nvdisasm", look_nvdisasm());
     json_object_set_new(root, "cache", look_cache(context));
@@ -218,10 +265,32 @@ static void print_nvdisasm(const json_t *nvdisasm, struct buf *out) {
         buf_printf(out, "nvdisasm   none; only sagegen sass needs it: %s\n", text_of(nvdisasm, "error"));
 }
 
+static void print_wisdom(const json_t *wisdom, struct buf *out) {
+    size_t i;
+    const json_t *gpu;
+    buf_printf(out, "wisdom     %s, %d rows with the shipped tables%s%s\n", text_of(wisdom, "path"),
+               (int)json_integer_value(json_object_get(wisdom, "rows")),
+               text_of(wisdom, "reason")[0] ? "; left out: " : "", text_of(wisdom, "reason"));
+    json_array_foreach(json_object_get(wisdom, "gpus"), i, gpu) {
+        const int multiprocessors = (int)json_integer_value(json_object_get(gpu, "multiprocessors"));
+        if (strcmp(text_of(gpu, "match"), "gpu") == 0)
+            buf_printf(out, "           GPU %d: tuned for it, with driver %s\n", (int)i, text_of(gpu, "driver"));
+        else if (strcmp(text_of(gpu, "match"), "architecture") == 0)
+            buf_printf(out,
+                       "           GPU %d: not tuned for it; takes that of the same architecture with the nearest "
+                       "multiprocessors: %s, %d\n",
+                       (int)i, text_of(gpu, "gpu"), multiprocessors);
+        else
+            buf_printf(out, "           GPU %d: none; default variants. sagegen tune finds better ones\n", (int)i);
+    }
+}
+
 static void put_verdict(const json_t *root, struct buf *out) {
     if (is_true(root, "can_compile"))
         buf_printf(out, "verdict    kernels can be compiled here%s\n",
-                   json_array_size(json_object_get(root, "gpus")) ? ", and run" : "; without a GPU they run on the PTX virtual machine (--device vm)");
+                   json_array_size(json_object_get(root, "gpus"))
+                       ? ", and run"
+                       : "; without a GPU they run on the PTX virtual machine (--device vm)");
     else if (is_true(json_object_get(root, "nvrtc"), "found"))
         buf_printf(out, "verdict    kernels cannot be compiled here: %s\n", text_of(root, "compile_error"));
     else
@@ -239,6 +308,7 @@ static void print_text(const json_t *root, struct buf *out) {
     buf_printf(out, "cache      %s%s%s%s", text_of(cache, "path"), text_of(cache, "mode")[0] ? ", mode " : "",
                text_of(cache, "mode"), is_true(cache, "memory_only") ? ", memory only" : "");
     buf_printf(out, "%s%s\n", text_of(cache, "reason")[0] ? ": " : "", text_of(cache, "reason"));
+    print_wisdom(json_object_get(root, "wisdom"), out);
     put_verdict(root, out);
     json_array_foreach(json_object_get(root, "remedies"), i, remedy)
         buf_printf(out, "remedy     %s\n", json_string_value(remedy));

@@ -353,6 +353,7 @@ static bool run_plan(struct run *run) {
         .sm_scale = run->sm_scale,
         .flags = SAGE_FLAG_OVERFLOW | (run->value[OPTION_LSE] ? SAGE_FLAG_LSE : 0u) |
                  (run->value[OPTION_SAFE] ? SAGE_FLAG_SAFE : 0u),
+        .expected = run->shape.extent,
     };
     if (sage_attention_plan_create(run->on.context, &desc, &run->plan) == SAGE_OK) return true;
     return failed(run, sage_last_error(run->on.context));

@@ -7,11 +7,12 @@
 #include "kernel_set.h"
 #include "nvrtc.h"
 #include "shipped.h"
+#include "wisdom.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char provider_name[] = "generator";
+static const char provider_name[] = "generator", wisdom_folder[] = "tuning/wisdom/";
 
 // The provider's user data.
 struct generator {
@@ -148,8 +149,21 @@ static struct generator *generator_new(sage_context *context, enum build_form fo
     return NULL;
 }
 
+// The tables of tuning/wisdom. Ones that this library cannot read are left out, as the user's file would be.
+static sage_status add_wisdom(sage_context *context) {
+    for (int i = 0; i < embedded_file_count; i++) {
+        const struct embedded_file *file = &embedded_files[i];
+        if (strncmp(file->name, wisdom_folder, sizeof wisdom_folder - 1) != 0) continue;
+        const sage_status status = wisdom_add(context, file->name, file->data, file->size);
+        if (status == SAGE_ERROR_OUT_OF_MEMORY) return status;
+        if (status != SAGE_OK) context_log(context, SAGE_LOG_WARNING, "%s", sage_last_error(context));
+    }
+    return SAGE_OK;
+}
+
 sage_status generator_add(sage_context *context, enum build_form form) {
     if (is_registered(context)) return SAGE_OK;
+    SAGE_TRY(add_wisdom(context));
     struct generator *g = generator_new(context, form);
     if (!g) return SAGE_ERROR_OUT_OF_MEMORY;
     const struct sage_provider provider = {.name = provider_name,

@@ -4,7 +4,9 @@
 
 #include "arch.h"
 #include "context.h"
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /* -- Requests ------------------------------------------------------------ */
 
@@ -75,6 +77,16 @@ static sage_status choose_target(sage_context *context, const struct spec *spec,
                          refused);
 }
 
+// The tuning point that was wished for, where this very form of the spec has it and it can run on the target.
+static void grant(const struct sage_kernel_wish *wish, struct plan_request *plan) {
+    char hash[KEY_HEX64_BYTES], why[256];
+    struct variant variant;
+    if (!wish->variant || strcmp(wish->target, spec_target_text(plan->target)) != 0) return;
+    snprintf(hash, sizeof hash, "%016" PRIx64, plan->spec->hash);
+    if (strcmp(wish->spec_hash, hash) != 0 || !variants_find(plan->spec, wish->variant, &variant)) return;
+    if (!plan_applicable(plan->spec, plan->target, variant, why, sizeof why)) plan->variant = variant;
+}
+
 // Fills all of *plan but the role. form: of form_of.
 static sage_status resolve(sage_context *context, const struct spec *form, const struct sage_kernel_request *request,
                            struct plan_request *plan) {
@@ -83,7 +95,9 @@ static sage_status resolve(sage_context *context, const struct spec *form, const
                              form->head_dim_qk, form->head_dim_v, request->head_dim_qk, request->head_dim_v);
     *plan = (struct plan_request){.spec = form, .io = io_of(request->io), .mask = mask_of(request->mask)};
     SAGE_TRY(check_lists(context, form, plan));
-    return choose_target(context, form, request->sm, plan);
+    SAGE_TRY(choose_target(context, form, request->sm, plan));
+    grant(&request->wish, plan);
+    return SAGE_OK;
 }
 
 sage_status kernel_set_check(sage_context *context, const struct spec *spec,

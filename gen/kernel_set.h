@@ -19,8 +19,8 @@ struct kernel_source {
 // Whether the spec gives what is asked for: head dims, io, mask, and a target that runs on the GPU. Its name is not
 // looked at. Compiles nothing. Errors: UNSUPPORTED with the reason.
 sage_status kernel_set_check(sage_context *context, const struct spec *spec, const struct sage_kernel_request *request);
-// Makes the set, through the cache: the default tuning point of the spec's best target for the GPU, every role that the
-// spec needs; request->safe: of the spec's safe form. Errors: those of kernel_set_check and of a build; *out is then
+// Makes the set, through the cache: the tuning point of the request's wish, or the default one, of the spec's best target
+// for the GPU, every role that the spec needs; request->safe: of the spec's safe form. Errors: those of kernel_set_check and of a build; *out is then
 // untouched.
 sage_status kernel_set_make(sage_context *context, const struct kernel_source *source,
                             const struct sage_kernel_request *request, struct sage_kernel_set *out);

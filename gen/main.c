@@ -39,6 +39,8 @@ static const struct command {
     {"run", cmd_run, "run attention on your own tensors"},
     {"verify", cmd_verify, "compare kernels with the float64 reference"},
     {"bench", cmd_bench, "time kernels beside cuDNN, FlashAttention and others"},
+    {"tune", cmd_tune, "find the fastest variants on this GPU, and keep them as wisdom"},
+    {"wisdom", cmd_wisdom, "path, ls, export or import of what tune found"},
     {"sass", cmd_sass, "count the instructions of kernels' main loops"},
     {"fields", cmd_fields, "print every field that a spec may have"},
     {"cache", cmd_cache, "path, ls or clear the kernel cache"},
@@ -55,7 +57,7 @@ static void print_help(void) {
     printf("\ncommands (sagegen COMMAND --help says more):\n");
     for (int i = 0; i < COMMAND_COUNT; i++) printf("  %-8s %s\n", commands[i].name, commands[i].help);
     printf("\nexit status: 0 done, 1 failed, 2 bad input\n"
-           "environment: SAGE_CACHE_DIR, SAGE_NVRTC, SAGE_NVDISASM, SAGE_TEMPLATE_DIR, SAGE_DEPENDENT_LAUNCH\n");
+           "environment: SAGE_CACHE_DIR, SAGE_NVRTC, SAGE_NVDISASM, SAGE_TEMPLATE_DIR, SAGE_WISDOM, SAGE_DEPENDENT_LAUNCH\n");
 }
 
 static bool is_word(const char *text, const char *a, const char *b) {

@@ -48,7 +48,7 @@ static const char style[] =
 
 /* -- Text ---- */
 
-static void put_escaped(struct buf *out, const char *text) {
+void svg_escape(struct buf *out, const char *text) {
     for (; *text; text++) {
         switch (*text) {
         case '&':
@@ -71,7 +71,7 @@ static void put_escaped(struct buf *out, const char *text) {
 
 static void put_text(struct buf *out, double x, double y, const char *attributes, const char *text) {
     buf_printf(out, "<text x=\"%.1f\" y=\"%.1f\"%s>", x, y, attributes);
-    put_escaped(out, text);
+    svg_escape(out, text);
     buf_puts(out, "</text>\n");
 }
 
@@ -182,7 +182,7 @@ static void put_dots(const struct svg_series *s, const struct svg_frame *f, stru
         if (!is_drawn(p)) continue;
         buf_printf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\" class=\"d%d\"><title>", svg_frame_x(f, p->x),
                    svg_frame_y(f, p->y), s->colour);
-        put_escaped(out, s->name);
+        svg_escape(out, s->name);
         buf_printf(out, ", %g: %.5g</title></circle>\n", p->x, p->y);
     }
 }
@@ -261,7 +261,7 @@ void svg_plot_print(const struct svg_plot *plot, struct buf *out) {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n",
         width, height, width, height);
     buf_puts(out, "<title>");
-    put_escaped(out, plot->title);
+    svg_escape(out, plot->title);
     buf_puts(out, "</title>\n");
     buf_puts(out, style);
     buf_printf(out, "<rect class=\"paper\" width=\"%d\" height=\"%d\"/>\n", width, height);

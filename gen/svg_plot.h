@@ -45,6 +45,8 @@ void svg_plot_frame(const struct svg_plot *plot, int panel, struct svg_frame *ou
 double svg_frame_x(const struct svg_frame *frame, double x);
 double svg_frame_y(const struct svg_frame *frame, double y);
 
+// Text as XML and HTML have it.
+void svg_escape(struct buf *out, const char *text);
 void svg_plot_print(const struct svg_plot *plot, struct buf *out);
 
 #endif

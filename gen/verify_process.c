@@ -7,8 +7,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,13 +21,9 @@ static _Noreturn void be_child(pid_t parent, process_work *work, void *user, int
     _exit(work(user, fd));
 }
 
-bool process_start(struct process *out, process_work *work, void *user, char *why, size_t why_bytes) {
+// fd: the parent's end, then the child's.
+static bool start(int fd[2], struct process *out, process_work *work, void *user, char *why, size_t why_bytes) {
     const pid_t parent = getpid();
-    int fd[2];
-    if (pipe(fd) != 0) {
-        snprintf(why, why_bytes, "no pipe: %s", strerror(errno));
-        return false;
-    }
     fflush(NULL); // or the child would print it again
     pid_t pid = fork();
     if (pid == 0) {
@@ -39,6 +37,33 @@ bool process_start(struct process *out, process_work *work, void *user, char *wh
     close(fd[0]);
     snprintf(why, why_bytes, "no process: %s", strerror(error));
     return false;
+}
+
+static bool no_pipe(char *why, size_t why_bytes) {
+    snprintf(why, why_bytes, "no pipe: %s", strerror(errno));
+    return false;
+}
+
+bool process_start(struct process *out, process_work *work, void *user, char *why, size_t why_bytes) {
+    int fd[2];
+    return pipe(fd) == 0 ? start(fd, out, work, user, why, why_bytes) : no_pipe(why, why_bytes);
+}
+
+bool process_serve(struct process *out, process_work *work, void *user, char *why, size_t why_bytes) {
+    int fd[2];
+    return socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0 ? start(fd, out, work, user, why, why_bytes)
+                                                        : no_pipe(why, why_bytes);
+}
+
+bool process_send(const struct process *process, const void *data, size_t bytes) {
+    for (const char *p = data; bytes > 0;) {
+        const ssize_t n = send(process->fd, p, bytes, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        p += n;
+        bytes -= (size_t)n;
+    }
+    return true;
 }
 
 bool process_write(int fd, const void *data, size_t bytes) {
@@ -72,8 +97,7 @@ enum process_answer process_read(const struct process *process, void *data, size
 
 enum { LINE_MOST = 1 << 20 };
 
-// Whether a line was taken out of pending.
-static bool take_line(struct buf *pending, struct buf *line) {
+bool process_take_line(struct buf *pending, struct buf *line) {
     const char *end = pending->len ? memchr(pending->data, '\n', pending->len) : NULL;
     if (!end) return false;
     const size_t len = (size_t)(end - pending->data);
@@ -100,7 +124,7 @@ static enum process_answer wait_for(int fd, int timeout_s) {
 enum process_answer process_read_line(const struct process *process, struct buf *pending, struct buf *line,
                                       int timeout_s) {
     char block[4096];
-    while (!take_line(pending, line)) {
+    while (!process_take_line(pending, line)) {
         if (pending->len > LINE_MOST) return PROCESS_END;
         const enum process_answer answer = wait_for(process->fd, timeout_s);
         if (answer != PROCESS_ANSWER) return answer;
@@ -110,6 +134,38 @@ enum process_answer process_read_line(const struct process *process, struct buf 
         buf_append(pending, block, (size_t)n);
     }
     return PROCESS_ANSWER;
+}
+
+bool process_next_line(int fd, struct buf *pending, struct buf *line) {
+    char block[4096];
+    while (!process_take_line(pending, line)) {
+        const ssize_t n = read(fd, block, sizeof block);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0 || pending->len > LINE_MOST) return false;
+        buf_append(pending, block, (size_t)n);
+    }
+    return true;
+}
+
+/* -- Several children at once ---- */
+
+bool process_wait(const struct process *const *list, int count, int timeout_ms, bool *ready) {
+    struct pollfd *fds = xcalloc((size_t)count + 1, sizeof *fds);
+    for (int i = 0; i < count; i++) fds[i] = (struct pollfd){.fd = list[i]->fd, .events = POLLIN};
+    const int found = poll(fds, (nfds_t)count, timeout_ms);
+    for (int i = 0; i < count; i++) ready[i] = found > 0 && fds[i].revents != 0;
+    free(fds);
+    return found > 0;
+}
+
+bool process_take(const struct process *process, struct buf *pending) {
+    char block[4096];
+    ssize_t n;
+    do n = read(process->fd, block, sizeof block);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0 || pending->len > LINE_MOST) return false;
+    buf_append(pending, block, (size_t)n);
+    return true;
 }
 
 /* -- End ---- */

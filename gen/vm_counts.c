@@ -190,3 +190,27 @@ struct vm_main_loops vm_counts_main_loops(void) {
     vm_driver_each_kernel(add_main_loops, &sum);
     return sum;
 }
+
+struct wanted {
+    const char *name;
+    struct vm_kernel_counts sum;
+};
+
+static void add_kernel(void *user, const ptxvm_kernel *kernel, const char *image, const struct linemap *map) {
+    struct wanted *w = user;
+    struct ptxvm_kernel_info info;
+    (void)image, (void)map;
+    ptxvm_kernel_info(kernel, &info);
+    for (unsigned i = 0; strcmp(info.name, w->name) == 0 && i < ptxvm_kernel_sites(kernel); i++) {
+        struct ptxvm_site site;
+        ptxvm_kernel_site(kernel, i, &site);
+        w->sum.warps[site.klass] += site.warp_executions;
+        w->sum.wavefronts += site.wavefronts;
+    }
+}
+
+struct vm_kernel_counts vm_counts_kernel(const char *name) {
+    struct wanted wanted = {.name = name};
+    vm_driver_each_kernel(add_kernel, &wanted);
+    return wanted.sum;
+}

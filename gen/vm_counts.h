@@ -12,6 +12,14 @@ struct vm_main_loops {
     uint64_t iterations;                   /* of warps */
 };
 
+// Of one kernel, all launches since it was loaded.
+struct vm_kernel_counts {
+    uint64_t warps[PTXVM_CLASS_COUNT]; /* warp instructions */
+    uint64_t wavefronts;               /* of shared memory */
+};
+
+// Of the loaded kernel of that name; all 0 where there is none.
+struct vm_kernel_counts vm_counts_kernel(const char *name);
 // Appends a section for each kernel that ran.
 void vm_counts_text(struct buf *out);
 // Of all attention kernels that are loaded.

@@ -6,6 +6,7 @@
 #include "kernel_dir.h"
 #include "module.h"
 #include "nvrtc.h"
+#include "wisdom.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -246,6 +247,7 @@ static sage_status context_fill(sage_context *context, const sage_options *optio
         SAGE_TRY(driver_open(context, &source, options->device, &context->driver));
     SAGE_TRY(nvrtc_create(context, options->nvrtc_path));
     SAGE_TRY(cache_create(context, options->cache_dir, options->memory_only != 0));
+    SAGE_TRY(wisdom_open(context, options->wisdom));
     if (options->kernel_dir) SAGE_TRY(kernel_dir_add(context, options->kernel_dir));
     return SAGE_OK;
 }
@@ -287,6 +289,7 @@ void sage_context_destroy(sage_context *context) {
     if (!context) return;
     providers_destroy(context);
     module_release_all(context);
+    wisdom_close(context);
     cache_destroy(context);
     nvrtc_destroy(context);
     driver_close(&context->driver);

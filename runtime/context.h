@@ -32,7 +32,8 @@
     X(sage_cache_dir, "SAGE_CACHE_DIR")                                                                                \
     X(sage_nvrtc, "SAGE_NVRTC")                                                                                        \
     X(sage_driver, "SAGE_DRIVER")                                                                                      \
-    X(sage_dependent_launch, "SAGE_DEPENDENT_LAUNCH")
+    X(sage_dependent_launch, "SAGE_DEPENDENT_LAUNCH")                                                                  \
+    X(sage_wisdom, "SAGE_WISDOM")
 
 #define CONTEXT_ENVIRONMENT_MEMBER(member, variable) char *member; /* owned; NULL where unset or empty */
 struct context_environment {
@@ -41,6 +42,7 @@ struct context_environment {
 
 struct nvrtc;
 struct cache;
+struct wisdom_tables;
 struct module;
 struct context_thread_error;
 
@@ -56,6 +58,7 @@ struct sage_context {
     struct driver driver;                      /* zeroed where device is -1 */
     struct nvrtc *nvrtc;    /* never NULL; finds the library on first use */
     struct cache *cache;    /* never NULL */
+    struct wisdom_tables *wisdom; /* never NULL */
     struct module *modules; /* list of the loaded ones, guarded by modules_lock */
     pthread_mutex_t modules_lock;
     struct sage_provider provider[CONTEXT_PROVIDERS_MAX];

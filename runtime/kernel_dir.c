@@ -24,8 +24,9 @@ struct kernel_dir {
 struct kernel_row {
     char file[NAME_MAX + 1];
     struct meta meta;
-    int rank;   /* meta_target_rank */
-    bool exact; /* safe where safe was asked for, plain where it was not */
+    int rank;    /* meta_target_rank */
+    bool exact;  /* safe where safe was asked for, plain where it was not */
+    bool wished; /* of the request's wish */
 };
 
 struct kernel_rows {
@@ -59,6 +60,11 @@ static bool matches(const struct meta *meta, const struct sage_kernel_request *r
     if (meta->head_dim_qk != request->head_dim_qk || meta->head_dim_v != request->head_dim_v) return false;
     if (strcmp(meta->io, io_text(request->io)) != 0 || !safe_matches(meta, request)) return false;
     return meta_role(meta) != SAGE_ROLE_ATTN_FWD || !strcmp(meta->mask, mask_text(request->mask));
+}
+
+static bool is_wished(const struct meta *meta, const struct sage_kernel_wish *wish) {
+    return wish->variant && strcmp(meta->variant, wish->variant) == 0 &&
+           strcmp(meta->spec_hash, wish->spec_hash) == 0 && strcmp(meta->target, wish->target) == 0;
 }
 
 static sage_status rows_add(sage_context *context, struct kernel_rows *rows, const struct kernel_row *row) {
@@ -96,6 +102,7 @@ static sage_status scan_file(sage_context *context, const struct kernel_dir *dir
     if (row.rank == 0) rows->other_gpu = true;
     if (row.rank == 0) return SAGE_OK;
     row.exact = (row.meta.safe != 0) == request->safe;
+    row.wished = is_wished(&row.meta, &request->wish);
     snprintf(row.file, sizeof row.file, "%s", name);
     return rows_add(context, rows, &row);
 }
@@ -170,11 +177,12 @@ static sage_status nothing_fits(sage_context *context, const struct kernel_dir *
 
 static bool is_better(const struct kernel_row *row, const struct kernel_row *best) {
     if (!best) return true;
-    return row->exact != best->exact ? row->exact : row->rank > best->rank;
+    if (row->exact != best->exact) return row->exact;
+    return row->rank != best->rank ? row->rank > best->rank : row->wished && !best->wished;
 }
 
-// The complete set that is safe or not just as asked for, then the one whose target suits the GPU best; among equals
-// the first by file name.
+// The complete set that is safe or not just as asked for, then the one whose target suits the GPU best, then the one
+// that wisdom names; among equals the first by file name.
 static sage_status choose(sage_context *context, const struct kernel_dir *dir, const struct kernel_rows *rows,
                           const struct sage_kernel_request *request, const struct kernel_row *picked[SAGE_ROLE_COUNT]) {
     const struct kernel_row *best = NULL;

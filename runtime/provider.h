@@ -10,6 +10,13 @@
 enum sage_role { SAGE_ROLE_QUANTISE_Q, SAGE_ROLE_QUANTISE_KV, SAGE_ROLE_DELTA_S, SAGE_ROLE_ATTN_FWD, SAGE_ROLE_COUNT };
 const char *sage_role_text(enum sage_role role); // "quantise_q" ...
 
+// The tuning point that wisdom names: of the spec of that hash, for that target. A provider that has the spec but not the
+// point, or another form of the spec, gives what it would give without a wish.
+struct sage_kernel_wish {
+    const char *variant; /* NULL: no wish */
+    const char *spec_hash, *target;
+};
+
 // What is wanted: a spec by exact name, or a family and head dims.
 struct sage_kernel_request {
     const char *spec;   /* exact name, or NULL */
@@ -19,6 +26,7 @@ struct sage_kernel_request {
     sage_mask mask;
     bool safe;
     int sm; /* of the GPU: 90 */
+    struct sage_kernel_wish wish;
 };
 
 // One kernel: metadata text and cubin, both owned by the context's allocator (context_free).

@@ -105,6 +105,8 @@ typedef struct sage_options {
     /* 1: from the second launch of a call on, kernels may start while the one before drains (programmatic dependent launch: sm_90 and
      * newer, driver of CUDA 12.3 or newer; elsewhere nothing changes). 0: $SAGE_DEPENDENT_LAUNCH (0 or 1), else off: not run on a GPU yet. */
     int dependent_launch;
+    const char *wisdom;             /* what `sagegen tune` found; NULL: $SAGE_WISDOM, else <data directory>/sagegen/wisdom.txt; "none": no
+                                       wisdom, the tables that come with the generator neither: default variants alone */
 } sage_options;
 
 /* Creates a context on the device's primary CUDA context (retained until destroy; never made current for the caller).
@@ -137,7 +139,15 @@ typedef enum sage_precision {
 
 enum { SAGE_FLAG_LSE = 1u, SAGE_FLAG_SAFE = 2u, SAGE_FLAG_OVERFLOW = 4u };
 
-/* Zero-initialise, set size. What a plan is made for; shapes come later. */
+typedef struct sage_attention_shape {
+    int64_t batch;    /* >= 0 */
+    int64_t heads_q;  /* a multiple of heads_kv */
+    int64_t heads_kv; /* >= 1 */
+    int64_t seq_q;    /* >= 0, < 2^31 - 256 */
+    int64_t seq_k;    /* >= 0, < 2^31 - 256; 0 keys: O = 0, LSE = -inf */
+} sage_attention_shape;
+
+/* Zero-initialise, set size. What a plan is made for. */
 typedef struct sage_attention_desc {
     size_t size;
     sage_dtype dtype;         /* of Q, K, V and O */
@@ -148,6 +158,9 @@ typedef struct sage_attention_desc {
     const char *spec;         /* a spec by name ("int8_fp8_d128"); NULL: chosen by precision, head dim and GPU. Copied. */
     float sm_scale;           /* > 0; 0: 1 / sqrt(head_dim_qk) */
     unsigned flags;           /* SAGE_FLAG_LSE: lse may be passed; SAFE: the safe numeric mode; OVERFLOW: flags may be passed */
+    sage_attention_shape expected; /* what will mostly be run: wisdom chooses the variant for it; all zero: 4 x 32 heads, 4096 tokens.
+                                      The plan runs every other shape too, and compiles nothing for it. Callers that were built
+                                      before this member was there pass a smaller size, and get the same as for zeros. */
 } sage_attention_desc;
 
 /* A strided tensor [batch][heads][seq][dim], dim contiguous. Strides in elements, 0 or more (negative ones are refused), such that all
@@ -156,14 +169,6 @@ typedef struct sage_tensor {
     void *data; /* device pointer */
     int64_t stride_batch, stride_head, stride_seq;
 } sage_tensor;
-
-typedef struct sage_attention_shape {
-    int64_t batch;    /* >= 0 */
-    int64_t heads_q;  /* a multiple of heads_kv */
-    int64_t heads_kv; /* >= 1 */
-    int64_t seq_q;    /* >= 0, < 2^31 - 256 */
-    int64_t seq_k;    /* >= 0, < 2^31 - 256; 0 keys: O = 0, LSE = -inf */
-} sage_attention_shape;
 
 /* Zero-initialise, set size. Non-finite elements of Q, K, V are read as 0, and reported through overflow_flags. */
 typedef struct sage_attention_args {

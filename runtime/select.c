@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "select.h"
 #include "context.h"
+#include "wisdom.h"
+#include "workspace.h"
 #include <assert.h>
 #include <limits.h>
 #include <math.h>
@@ -97,10 +99,32 @@ static float inverse_square_root(int head_dim) {
     return (float)(1 / root);
 }
 
-sage_status select_check_desc(sage_context *context, const sage_attention_desc *desc, sage_attention_desc *out) {
+// The members that the caller's version of the struct has; the others are 0.
+static sage_status read_desc(sage_context *context, const sage_attention_desc *desc, sage_attention_desc *out) {
+    const size_t least = offsetof(sage_attention_desc, expected);
+    sage_attention_desc read = {0};
+    const size_t known_bytes = desc->size == least ? least : sizeof read;
+    SAGE_TRY(select_check_size(context, "desc", desc, desc->size, known_bytes));
+    memcpy(&read, desc, known_bytes);
+    *out = read;
+    return SAGE_OK;
+}
+
+static bool is_expected(const sage_attention_shape *s) {
+    return s->batch != 0 || s->heads_q != 0 || s->heads_kv != 0 || s->seq_q != 0 || s->seq_k != 0;
+}
+
+static sage_status check_expected(sage_context *context, const sage_attention_shape *expected) {
+    char why[256];
+    if (!is_expected(expected) || workspace_check_shape(expected, why) == NULL) return SAGE_OK;
+    return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "desc.expected: %s", why);
+}
+
+sage_status select_check_desc(sage_context *context, const sage_attention_desc *given, sage_attention_desc *out) {
     const unsigned known = SAGE_FLAG_LSE | SAGE_FLAG_SAFE | SAGE_FLAG_OVERFLOW;
-    SAGE_TRY(select_check_size(context, "desc", desc, desc->size, sizeof *desc));
-    sage_attention_desc filled = *desc;
+    sage_attention_desc filled;
+    SAGE_TRY(read_desc(context, given, &filled));
+    const sage_attention_desc *desc = &filled;
     if (filled.head_dim_v == 0) filled.head_dim_v = filled.head_dim_qk;
     SAGE_TRY(check_range(context, "dtype", (int)desc->dtype, SAGE_FP16));
     SAGE_TRY(check_head_dim(context, "head_dim_qk", filled.head_dim_qk));
@@ -115,6 +139,7 @@ sage_status select_check_desc(sage_context *context, const sage_attention_desc *
         return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "desc.flags = 0x%x has unknown bits 0x%x",
                              desc->flags, desc->flags & ~known);
     SAGE_TRY(check_spec(context, desc));
+    SAGE_TRY(check_expected(context, &desc->expected));
     if (filled.sm_scale == 0) filled.sm_scale = inverse_square_root(filled.head_dim_qk);
     *out = filled;
     return SAGE_OK;
@@ -189,6 +214,25 @@ static sage_status ask_providers(sage_context *context, const struct sage_kernel
     return SAGE_ERROR_NOT_FOUND;
 }
 
+// The tuning point that wisdom names for the request; its texts live as long as the context.
+static struct sage_kernel_wish wish_of(const sage_context *context, const sage_attention_desc *desc,
+                                       const struct sage_kernel_request *request) {
+    const struct wisdom_query query = {.spec = request->spec,
+                                       .family = request->family,
+                                       .head_dim_qk = request->head_dim_qk,
+                                       .head_dim_v = request->head_dim_v,
+                                       .io = request->io,
+                                       .mask = request->mask,
+                                       .shape = desc->expected,
+                                       .gpu = context->driver.device_name,
+                                       .sm = request->sm,
+                                       .multiprocessors = context->driver.multiprocessors};
+    struct wisdom_description wisdom;
+    wisdom_describe(context, &wisdom);
+    const struct wisdom_row *row = wisdom_find(wisdom.table, wisdom.tables, &query, NULL);
+    return row ? (struct sage_kernel_wish){row->variant, row->spec_hash, row->target} : (struct sage_kernel_wish){0};
+}
+
 // out NULL: only ask whether there is one.
 static sage_status search(sage_context *context, const sage_attention_desc *desc, struct sage_kernel_set *out) {
     struct select_families families;
@@ -205,6 +249,7 @@ static sage_status search(sage_context *context, const sage_attention_desc *desc
     SAGE_TRY(select_families(context, desc, request.sm, &families));
     for (int i = 0; i < families.count; i++) {
         request.family = families.name[i];
+        request.wish = wish_of(context, desc, &request);
         sage_status status = ask_providers(context, &request, out, &reasons);
         if (status != SAGE_ERROR_NOT_FOUND) return status;
     }

@@ -1,5 +1,5 @@
 // select: from what the caller describes to kernels: checks the description, lists the families that fit the GPU in
-// order of preference, asks each provider for each. In: sage_attention_desc. Out: a kernel set, or a sentence that says
+// order of preference, asks each provider for each, with the tuning point that wisdom names for the expected shape. In: sage_attention_desc. Out: a kernel set, or a sentence that says
 // why not. Never launches.
 // SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_SELECT_H

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime_fixture.h"
 
+#include "buf.h"
 #include <jansson.h>
 #include <sys/wait.h>
 
@@ -74,6 +75,7 @@ static int set_up(void **state) {
     snprintf(cache, sizeof cache, "%s/cache", cli.dir);
     setenv("SAGE_CACHE_DIR", cache, 1);
     unsetenv("SAGE_TEMPLATE_DIR");
+    setenv("SAGE_WISDOM", "none", 1);
     return 0;
 }
 
@@ -93,7 +95,7 @@ static void need_nvrtc(void) {
 static void test_help_and_version(void **state) {
     (void)state;
     static const char *const commands[] = {"",       "build", "check",  "list",  "expand", "where",
-                                           "fields", "cache", "doctor", "bench", "verify"};
+                                           "fields", "cache", "doctor", "bench", "verify", "tune", "wisdom"};
     expect("--version", 0, "sagegen ", "");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         char words[64];
@@ -119,13 +121,17 @@ static void test_mistyped_words_are_bad_input_with_a_suggestion(void **state) {
         {"--spec fp4_d128 --io f32", "--io: 'f32' is none of bf16, fp16"},
         {"--spec fp4_d128 --mask casual", "did you mean 'causal'?"},
         {"--spec fp4_d128 --jobs 0", "--jobs must be a whole number"},
-        {"--spec fp4_d128 --variant q1_k1_s1_w1", "specs/fp4_d128.yaml:14:"},
+        {"--spec fp4_d128 --variant q1_k1_s1_w1", "specs/fp4_d128.yaml:15:"},
         {"--spec fp4_d128 --variant a --all-variants", "exclude each other"},
         {"--spec fp4_d128 --verify", "sagegen verify"},
         {"--spec fp4_d128 --spec fp4_d128", "is taken by another spec"},
         {"--json", "no spec given"},
         {"", "nothing to do"},
         {"check", "no spec given"},
+        {"wisdom", "wisdom path, ls, export or import?"},
+        {"wisdom exprot", "did you mean 'export'?"},
+        {"wisdom import", "import which files?"},
+        {"wisdom export a b", "export takes no 'b'"},
         {"expand --spec fp4_d128 --role quantize_kv", "did you mean 'quantise_kv'?"},
         {"expand --spec int8_fp16_d64 --role delta_s", "needs no such kernel"},
         {"cache lst", "did you mean 'ls'?"},
@@ -573,6 +579,77 @@ static void test_bench_measures_all_contenders(void **state) {
     unsetenv("SAGE_DRIVER");
 }
 
+/* -- Wisdom ------------------------------------------------------------------- */
+
+static void write_wisdom(const char *name, const char *machine, const char *variant, int tokens) {
+    struct buf out = {0};
+    char hash[KEY_HEX64_BYTES];
+    buf_printf(&out,
+               "sagegen wisdom 1\nmachine %s\n"
+               "row int8_fp8_d128 0123456789abcdef sm_90a bf16 none %s 128 128 4 32 32 %d %d 900000 1000000\n",
+               machine, variant, tokens, tokens);
+    key_hash64(out.data, out.len, hash);
+    buf_printf(&out, "hash %s\n", hash);
+    write_text(name, out.data);
+    buf_free(&out);
+}
+
+#define H100 "sm_90 132 580.1 Fake GPU 0"
+
+static void test_wisdom_is_listed_exported_and_imported(void **state) {
+    (void)state;
+    setenv("SAGE_WISDOM", "own/wisdom.txt", 1);
+    expect("wisdom path", 0, "own/wisdom.txt\n", "");
+    expect("wisdom ls", 0, "no wisdom; sagegen tune makes some", "");
+    expect("wisdom export", 1, "", "there is no wisdom to export yet");
+    write_wisdom("a.txt", H100, "q128_k64_s3_w8", 4096);
+    write_wisdom("b.txt", "sm_90 114 580.1 Fake PCIe", "q128_k32_s3_w8", 1024);
+    write_text("bad.txt", "sagegen wisdom 1\n");
+    expect("wisdom import a.txt bad.txt", 2, "", "bad.txt:1:1: error: the last line must be the hash: the file is cut");
+    assert_non_null(strstr(cli.err, "own/wisdom.txt is as it was"));
+    assert_false(exists("own/wisdom.txt"));
+    expect("wisdom import a.txt b.txt", 0, "2 rows, 2 of them new, in own/wisdom.txt", "");
+    expect("wisdom import b.txt", 0, "2 rows, 0 of them new", "");
+    json_t *rows = expect_json("wisdom ls --json", 0);
+    assert_int_equal(json_array_size(rows), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(rows, 0), "gpu")), "Fake GPU 0");
+    assert_true(json_is_false(json_object_get(json_array_get(rows, 0), "current"))); // of no shipped spec's hash
+    json_decref(rows);
+    expect("wisdom export copy.txt", 0, "", "");
+    expect("tune --merge b.txt a.txt --out joined.txt", 0, "2 rows of 2 machines in joined.txt", "");
+    run("wisdom export");
+    char copy[4096], joined[4096];
+    read_text("copy.txt", copy, sizeof copy);
+    read_text("joined.txt", joined, sizeof joined);
+    assert_string_equal(cli.out, copy);
+    assert_string_equal(copy, joined);
+    setenv("SAGE_WISDOM", "none", 1);
+    expect("wisdom path", 1, "", "there is no wisdom file: SAGE_WISDOM is none");
+    unsetenv("SAGE_WISDOM");
+}
+
+static void test_doctor_says_whose_wisdom_a_gpu_uses(void **state) {
+    (void)state;
+    setenv("SAGE_WISDOM", "wisdom.txt", 1);
+    setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
+    run("doctor");
+    assert_non_null(strstr(cli.out, "GPU 0: none; default variants. sagegen tune finds better ones"));
+    write_wisdom("wisdom.txt", H100, "q128_k64_s3_w8", 4096);
+    run("doctor");
+    assert_non_null(strstr(cli.out, "GPU 0: tuned for it, with driver 580.1"));
+    write_wisdom("wisdom.txt", "sm_90 114 580.1 Fake PCIe", "q128_k64_s3_w8", 4096);
+    run("doctor");
+    assert_non_null(strstr(cli.out, "the nearest multiprocessors: Fake PCIe, 114"));
+    write_wisdom("wisdom.txt", "sm_89 142 580.1 Fake L40S", "q128_k64_s3_w8", 4096);
+    run("doctor");
+    assert_non_null(strstr(cli.out, "GPU 0: none; default variants"));
+    write_text("wisdom.txt", "nonsense\n");
+    run("doctor");
+    assert_non_null(strstr(cli.out, "left out: wisdom.txt:1: a wisdom file begins with"));
+    unsetenv("SAGE_WISDOM");
+    unsetenv("SAGE_DRIVER");
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -600,6 +677,8 @@ int main(void) {
         TEST(test_bench_writes_and_adds_to_a_record),
         TEST(test_bench_without_torch_measures_sagegen_alone),
         TEST(test_bench_measures_all_contenders),
+        TEST(test_wisdom_is_listed_exported_and_imported),
+        TEST(test_doctor_says_whose_wisdom_a_gpu_uses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,8 +45,9 @@ static struct {
     void (*hook)(void *user, const struct fake_cuda_launch *launch);
     void *hook_user;
     struct fake_cuda_counts counts;
+    float elapsed_ms;
     int primary; /* its address is the primary context */
-} state = {.lock = PTHREAD_MUTEX_INITIALIZER, .sm = 90, .device_count = 1, .cuda_version = 13000};
+} state = {.elapsed_ms = 1, .lock = PTHREAD_MUTEX_INITIALIZER, .sm = 90, .device_count = 1, .cuda_version = 13000};
 
 static struct fake_cuda_launch launch_log[FAKE_CUDA_LAUNCHES_MAX];
 static _Thread_local void *stack[STACK_MAX];
@@ -101,6 +102,7 @@ void fake_cuda_reset(void) {
     state.cuda_version = 13000;
     state.capturing = 0;
     state.args_bytes = 0;
+    state.elapsed_ms = 1;
     state.fail_entry[0] = 0;
     state.hook = NULL;
     memset(&state.counts, 0, sizeof state.counts);
@@ -113,6 +115,10 @@ int fake_cuda_caller(void) {
 
 void fake_cuda_set_sm(int sm) {
     state.sm = sm;
+}
+
+void fake_cuda_set_elapsed(float ms) {
+    state.elapsed_ms = ms;
 }
 
 void fake_cuda_set_device_count(int count) {
@@ -457,7 +463,7 @@ FAKE_ENTRY(cuEventSynchronize, void *event) {
 FAKE_ENTRY(cuEventElapsedTime, float *ms, void *from, void *to) {
     ENTER(NULL);
     (void)from, (void)to;
-    *ms = 1.0f;
+    *ms = state.elapsed_ms;
     return OK;
 }
 

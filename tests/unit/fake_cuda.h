@@ -45,6 +45,8 @@ struct fake_cuda_counts {
     X(int, caller, (void))                                                                                             \
     X(void, set_sm, (int sm))                                                                                          \
     X(void, set_device_count, (int count))                                                                             \
+    /* Between any two events; a launch hook may say what its kernel took. Default 1. */                                \
+    X(void, set_elapsed, (float ms))                                                                                   \
     X(void, set_cuda_version, (int version))                                                                           \
     /* How many bytes of the parameter a launch copies to the log (the driver knows it from the cubin); default 0. */  \
     X(void, set_args_bytes, (size_t bytes))                                                                            \

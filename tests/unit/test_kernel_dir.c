@@ -132,6 +132,46 @@ static void the_best_target_wins(void **state) {
     expect_attention(request, "attn_fwd sm_86 none");
 }
 
+static void expect_variant(struct sage_kernel_request request, const char *variant) {
+    struct sage_kernel_set set = {0};
+    struct meta meta;
+    assert_int_equal(ask(request, &set), SAGE_OK);
+    for (int role = 0; role < SAGE_ROLE_COUNT; role++) {
+        const struct sage_kernel_blob *blob = &set.kernel[role];
+        if (!blob->cubin) continue;
+        assert_int_equal(meta_read(context, blob->meta, blob->meta_len, &meta), SAGE_OK);
+        assert_string_equal(meta.variant, variant);
+    }
+    kernel_set_free(context, &set);
+}
+
+static void the_wished_variant_comes_before_the_first(void **state) {
+    (void)state;
+    static const char *const names[] = {"q128_k64_s2_w8", "q128_k64_s3_w8", "q128_k32_s2_w8"};
+    for (int i = 0; i < 3; i++) {
+        struct meta meta = base();
+        char name[16];
+        strcpy(meta.variant, names[i]);
+        snprintf(name, sizeof name, "a%d", i);
+        add(name, "attn_fwd", "sm_90a", meta);
+        snprintf(name, sizeof name, "q%d", i);
+        if (i < 2) add_quantisers(name, "sm_90a", meta);
+    }
+    struct sage_kernel_request request = request_90;
+    expect_variant(request, names[0]);
+    char hash[] = "0123456789abcdef";
+    request.wish = (struct sage_kernel_wish){names[1], hash, "sm_90a"};
+    expect_variant(request, names[1]);
+    request.wish.target = "sm_90";
+    expect_variant(request, names[0]);
+    request.wish.target = "sm_90a";
+    request.wish.variant = names[2]; // its set is not whole
+    expect_variant(request, names[0]);
+    request.wish.variant = names[1];
+    hash[0] = 'f'; // of another form of the spec
+    expect_variant(request, names[0]);
+}
+
 static void safe_kernels_lie_beside_plain_ones(void **state) {
     (void)state;
     struct meta plain = base(), safe = base();
@@ -255,6 +295,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(matches_by_metadata),
         TEST(the_best_target_wins),
+        TEST(the_wished_variant_comes_before_the_first),
         TEST(safe_kernels_lie_beside_plain_ones),
         TEST(sets_are_complete_and_of_one_piece),
         TEST(damage_is_found),
