@@ -23,6 +23,7 @@ struct verify_options {
     int ordinal;   /* of the GPU */
     int threads;   /* of the CPU reference; 0: all */
     bool fork;     /* probe, build and checks run in child processes, so that a fault or hang costs one unit only */
+    int random;    /* shapes drawn at random */
     int timeout_s; /* without any record, after which a child counts as hung */
 };
 
