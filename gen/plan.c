@@ -98,6 +98,12 @@ static void plan_row_sum(struct plan *p, const struct spec *spec, bool wgmma)
     p->o_tiles = fresh ? p->d_v / 8 : p->pv_tiles;
 }
 
+// Maxima of int32 scores where they are of one scale, and where a maximum of three is one instruction.
+static void plan_max(struct plan *p, const struct spec *spec, bool wgmma)
+{
+    p->int_max = wgmma && spec->qk_format == SPEC_FORMAT_INT8 && spec->qk_granularity != SPEC_GRANULARITY_PER_TOKEN;
+}
+
 // Shared memory of the attention kernel: Q, then the slots of K, V, delta_s, then ones and barriers.
 static void plan_smem(struct plan *p, bool wgmma)
 {
@@ -346,6 +352,7 @@ void plan_make(struct plan *out, const struct plan_request *r)
     plan_sizes(&p, r->spec, r->variant);
     plan_flush(&p, r->spec, wgmma);
     plan_row_sum(&p, r->spec, wgmma);
+    plan_max(&p, r->spec, wgmma);
     plan_smem(&p, wgmma);
     plan_quantiser(&p);
     plan_registers(&p);

@@ -40,6 +40,7 @@
 #define PLAN_BOOLS(X)                                                                                                                     \
     X(fp4, "4-bit operands with block scales") X(emulate_fp4, "the target lacks block-scaled MMA")                                        \
     X(sum_in_pv, "ones behind V make the row sum in the same wgmma")\
+    X(int_max, "row maxima are made of int32 scores, before their conversion")\
     X(q_resident, "Q fragments stay in registers") X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \
     X(safe, "")
 

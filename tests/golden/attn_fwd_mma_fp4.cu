@@ -273,10 +273,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
 
             // ---- running state: lane l holds rows l/4, l/4+8 of each 16; columns 8n + 2(l%4) + {0,1} --------------------------------
             float rO[m_tiles][d_v / 8][4];
+            constexpr float no_key = -3.402823466e38f; // maximum of a row that has seen no key: finite, so that a score of -inf stays -inf
             float r_max[m_tiles][2], r_sum[m_tiles][2]; // maximum in log2 units; sum of P in units of 2^log2_p_one
             #pragma unroll
             for (i32 m = 0; m < m_tiles; m++) {
-                r_max[m][0] = r_max[m][1] = minus_inf;
+                r_max[m][0] = r_max[m][1] = no_key;
                 r_sum[m][0] = r_sum[m][1] = 0.0f;
                 #pragma unroll
                 for (i32 n = 0; n < d_v / 8; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
@@ -342,7 +343,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
         #pragma unroll
         for (i32 s = 0; s < 1; s++) r_k_scale[s] = ((const float *)(k_tail + k_sf_bytes))[s * 4 + lane % 4];
         // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
-        // out: rF fp32 scores in code units
+        // out: rF fp32 scores in code units, -inf where the row must not see the key
         float rF[m_tiles][tile_k / 8][4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
@@ -394,10 +395,9 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
                 top = fmaxf(top, __shfl_xor_sync(~0u, top, 2)); // the quad holds the row
                 top *= scale;
                 const float max_new = fmaxf(r_max[m][h], top);
-                const float max_safe = max_new == minus_inf ? 0.0f : max_new; // a row that has seen no key yet
-                const float shrink = ex2(r_max[m][h] - max_safe);
+                const float shrink = ex2(r_max[m][h] - max_new);
                 r_max[m][h] = max_new;
-                const float shift = log2_p_one - max_safe; // x = score * scale + shift is log2 P
+                const float shift = log2_p_one - max_new; // x = score * scale + shift is log2 P
                 r_sum[m][h] *= shrink;
                 #pragma unroll
                 for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;

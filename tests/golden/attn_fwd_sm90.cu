@@ -406,10 +406,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     setmaxnreg_inc<240>();
     // ---- running state: lane l holds rows l/4, l/4+8 of each 16; columns 8n + 2(l%4) + {0,1} --------------------------------
     float rO[m_tiles][d_v / 8][4];
+    constexpr float no_key = -3.402823466e38f; // maximum of a row that has seen no key: finite, so that a score of -inf stays -inf
     float r_max[m_tiles][2], r_sum[m_tiles][2]; // maximum in log2 units; sum of P in units of 2^log2_p_one
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++) {
-        r_max[m][0] = r_max[m][1] = minus_inf;
+        r_max[m][0] = r_max[m][1] = no_key;
         r_sum[m][0] = r_sum[m][1] = 0.0f;
         #pragma unroll
         for (i32 n = 0; n < d_v / 8; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
@@ -457,15 +458,15 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         wgmma_wait<0>();
 
         // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
-        // out: rF fp32 scores in code units
-        float rF[m_tiles][tile_k / 8][4];
+        // out: rS int32 scores, `hidden` where the row must not see the key; r_scale log2 units per score
+        constexpr i32 hidden = -0x7fffffff - 1; // below every score
+        float r_scale[m_tiles][2][2];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
-            for (i32 n = 0; n < tile_k / 8; n++)
+            for (i32 h = 0; h < 2; h++) // rows l/4, l/4+8
                 #pragma unroll
-                for (i32 e = 0; e < 4; e++)
-                    rF[m][n][e] = (float)rS[m][n][e];
+                for (i32 s = 0; s < 2; s++) r_scale[m][h][s] = fmaxf(r_q_scale[m][h] * r_k_scale[s], 1e-36f); // never 0: -inf times 0 is no number
         if (j >= tiles_full) { // only the last tiles
             #pragma unroll
             for (i32 m = 0; m < m_tiles; m++)
@@ -476,40 +477,62 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                     for (i32 n = 0; n < tile_k / 8; n++)
                         #pragma unroll
                         for (i32 e = 0; e < 2; e++)
-                            if (n * 8 + e > last) rF[m][n][2 * h + e] = minus_inf;
+                            if (n * 8 + e > last) rS[m][n][2 * h + e] = hidden;
+                    #pragma unroll
+                    for (i32 s = 0; s < 2; s++)
+                        if (s * 64 > last) r_scale[m][h][s] = -minus_inf; // no key seen: the largest score, hidden, becomes -inf
                 }
         }
         mbar_arrive_warp(k_empty + 8 * slot, lane);
 
         // ---- stage 6/7: softmax -------------------------------------------------------------------------------------------------------
-        // in : rF, r_q_scale, r_k_scale      out: rP packed fp8_e4m3, A fragment of PV: rows l/4, l/4+8, keys as the scores are held
+        // in : rS, r_scale      out: rP packed fp8_e4m3, A fragment of PV: rows l/4, l/4+8, keys as the scores are held
+        float rF[m_tiles][tile_k / 8][4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++) {
+            float top[2] = {minus_inf, minus_inf}; // of the rows, in log2 units
             #pragma unroll
-            for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
-                float scale[2], top = minus_inf; // x = score * scale + shift is log2 P, p = 1 at log2_p_one
+            for (i32 h = 0; h < 2; h++) // rows l/4, l/4+8
                 #pragma unroll
                 for (i32 s = 0; s < 2; s++) {
-                    scale[s] = fmaxf(r_q_scale[m][h] * r_k_scale[s], 1e-36f); // never 0: -inf times 0 is no number
-                    float most = minus_inf;
+                    i32 most = hidden;
                     #pragma unroll
-                    for (i32 n = s * 8; n < (s + 1) * 8; n++) most = fmaxf(most, fmaxf(rF[m][n][2 * h], rF[m][n][2 * h + 1]));
-                    top = fmaxf(top, most * scale[s]);
+                    for (i32 n = s * 8; n < (s + 1) * 8; n++) most = max(max(most, rS[m][n][2 * h]), rS[m][n][2 * h + 1]);
+                    top[h] = fmaxf(top[h], (float)most * r_scale[m][h][s]);
                 }
-                top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
-                top = fmaxf(top, __shfl_xor_sync(~0u, top, 2)); // the quad holds the row
-                const float max_new = fmaxf(r_max[m][h], top);
-                const float max_safe = max_new == minus_inf ? 0.0f : max_new; // a row that has seen no key yet
-                const float shrink = ex2(r_max[m][h] - max_safe);
-                r_max[m][h] = max_new;
-                const float shift = log2_p_one - max_safe;
-                r_sum[m][h] *= shrink;
+            #pragma unroll
+            for (i32 lanes = 1; lanes < 4; lanes *= 2) // the quad holds the row
                 #pragma unroll
-                for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
+                for (i32 h = 0; h < 2; h++) top[h] = fmaxf(top[h], __shfl_xor_sync(~0u, top[h], lanes));
+            #pragma unroll
+            for (i32 n = 0; n < tile_k / 8; n++)
+                #pragma unroll
+                for (i32 e = 0; e < 4; e++) rF[m][n][e] = (float)rS[m][n][e];
+            if (j >= tiles_full) {
+                #pragma unroll
+                for (i32 n = 0; n < tile_k / 8; n++)
+                    #pragma unroll
+                    for (i32 e = 0; e < 4; e++)
+                        if (rF[m][n][e] == (float)hidden) rF[m][n][e] = minus_inf;
+            }
+            {
+                #pragma unroll
+                for (i32 h = 0; h < 2; h++) {
+                    const float max_new = fmaxf(r_max[m][h], top[h]);
+                    const float shrink = ex2(r_max[m][h] - max_new);
+                    r_sum[m][h] *= shrink;
+                    #pragma unroll
+                    for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
+                    r_max[m][h] = max_new;
+                }
+            }
+            #pragma unroll
+            for (i32 h = 0; h < 2; h++) {
+                const float shift = log2_p_one - r_max[m][h]; // score * scale + shift is log2 P, p = 1 at log2_p_one
                 #pragma unroll
                 for (i32 n = 0; n < tile_k / 8; n++) {
-                    rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * scale[n / 8] + shift);
-                    rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * scale[n / 8] + shift);
+                    rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * r_scale[m][h][n / 8] + shift);
+                    rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * r_scale[m][h][n / 8] + shift);
                 }
             }
             #pragma unroll
