@@ -117,7 +117,8 @@ static void plan_smem(struct plan *p, bool wgmma)
     p->smem_delta_stride = p->q_group ? p->tile_q / p->q_group * p->tile_k * 4 : 0;
     p->smem_ones = p->smem_delta + p->stages * p->smem_delta_stride;
     p->smem_master = p->smem_ones + (p->pv_tiles > p->d_v / 8 && !p->sum_in_pv ? 1024 : 0);
-    p->smem_barriers = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
+    p->smem_flushed = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
+    p->smem_barriers = p->smem_flushed + (p->flush_tiles > 1 ? p->tile_q * 8 : 0);
     p->smem_bytes = p->smem_barriers + (wgmma ? (1 + 4 * p->stages) * 8 : 0);
 }
 

@@ -28,7 +28,7 @@
     X(stats_width, "floats of a row of the statistics; 0: none needed")                                                                   \
     X(quant_threads, "threads of the quantiser and of stats") X(quant_smem_bytes, "static shared memory of the quantiser")                \
     X(smem_q, "offset") X(smem_k, "offset") X(smem_k_stride, "bytes") X(smem_v, "offset") X(smem_v_stride, "bytes")                        \
-    X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(smem_ones, "offset") X(smem_master, "offset")                                 \
+    X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(smem_ones, "offset") X(smem_master, "offset") X(smem_flushed, "offset")                                 \
     X(smem_barriers, "offset")                                                                                                            \
     X(smem_bytes, "dynamic shared memory of the attention kernel")                                                                        \
     X(lazy_rescale, "log2; 0: rescale always") X(flush_tiles, "tiles")                                                                    \

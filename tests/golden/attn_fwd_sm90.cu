@@ -119,16 +119,14 @@ __device__ __forceinline__ void mbar_init(u32 s_bar, u32 count)
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(s_bar), "r"(count) : "memory");
 }
 
-__device__ __forceinline__ void mbar_arrive(u32 s_bar)
-{
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(s_bar) : "memory");
-}
-
-// One arrival for the warp: what its lanes read before has been read.
+// One arrival for the warp: what its lanes read before has been read. A predicate and no branch: behind a branch that lanes take apart, the
+// compiler keeps what they share in a register each.
 __device__ __forceinline__ void mbar_arrive_warp(u32 s_bar, i32 lane)
 {
     __syncwarp();
-    if (lane == 0) mbar_arrive(s_bar);
+    asm volatile("{ .reg .pred first;\n"
+                 "setp.eq.s32 first, %1, 0;\n"
+                 "@first mbarrier.arrive.shared::cta.b64 _, [%0]; }" ::"r"(s_bar), "r"(lane) : "memory");
 }
 
 __device__ __forceinline__ void mbar_expect(u32 s_bar, u32 bytes)
@@ -322,6 +320,14 @@ __device__ __forceinline__ void wgmma_pv(float (&d)[17][4], const u32 (&a)[4], u
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(wgmma_descriptor<v_panel_bytes>(b)), "r"((i32)accumulate));
 }
 
+// The block's index, read where it stands: what is computed from it is computed again, and not kept in registers since it was computed before.
+__device__ __forceinline__ i32 block_index()
+{
+    u32 x;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
+    return (i32)x;
+}
+
 // log2(x), absolute error 2^-22. PTX ISA 9.7.3.19, sm_50.
 __device__ __forceinline__ float lg2(float x)
 {
@@ -377,7 +383,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     fence_proxy_async();
     __syncthreads();
 
-    if (tid < 128) { // not by `warp`: ptxas 13.0 then serialises the wgmma of d 256
+    if (warp < 0) {
         // ---- stage 3/7: load (producer warpgroup) --------------------------------------------------------------------------------
         // A tile is one linear copy, since the workspace holds it as shared memory does. One thread issues; the others leave.
         setmaxnreg_dec<24>();
@@ -425,7 +431,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         r_q_scale[0][1] = g_scale[lane / 4 + 8];
     }
     const u32 desc_q = wgmma_low_word(s_base + smem_q + warp / 4 * 64 * qk_panel_bytes);
-    const u32 desc_k_first = wgmma_low_word(s_base + smem_k), desc_v_first = wgmma_low_word(s_base + smem_v);
+    const u32 desc_k_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_k), 0), desc_v_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_v), 0);
     mbar_wait(q_full, 0);
 
     // ---- main loop over tiles of keys ---------------------------------------------------------------------------------
@@ -559,7 +565,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         if (++slot == stages) slot = 0, phase ^= 1;
         if (j < tiles) mbar_wait(k_full + 8 * slot, phase);
         wgmma_wait<0>();
-        if (lane == 0) mbar_arrive(v_read);
+        mbar_arrive_warp(v_read, lane);
         #pragma unroll
         for (i32 n = 0; n < d_v / 8; n++)
             #pragma unroll
@@ -568,42 +574,56 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         r_sum[0][1] += acc[d_v / 8][2];
     }
 
-    // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
-    const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
-    u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h;
-    bool bad = false;
-    #pragma unroll
-    for (i32 m = 0; m < m_tiles; m++)
+    {
+        const i32 block = block_index();
+        // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
+        // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
+        //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
+        const i32 q_tile = args.q_tile_first + block % args.q_tile_launch;
+        const i32 head = block / args.q_tile_launch; // batch * heads_q + query head
+        const i32 batch = head / args.heads_q, q_head = head % args.heads_q;
+        const i32 kv_index = batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
+        const i32 row_first = q_tile * tile_q;
+        const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
+        const i32 tiles_full = args.seq_k / tile_k;
+
+        // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
+        const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
+        u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h;
+        bool bad = false;
         #pragma unroll
-        for (i32 h = 0; h < 2; h++) {
-            const i32 tile_row = (warp) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
-            float sum = r_sum[m][h];
-            if (row >= args.seq_q) continue;
-            const bool seen = sum > 0.0f; // false: no key at all, O = 0 and LSE = -inf
-            const float inv = seen ? 1.0f / sum : 0.0f;
-            if (args.lse && lane % 4 == 0) {
-                float lse = seen ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
-                lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
-                ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
-            }
-            u16 *g_row = g_o + (i64)row * args.o_stride_n;
+        for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
-            for (i32 n = 0; n < d_v / 8; n++) {
-                const i32 c = n * 8 + lane % 4 * 2;
-                float x = 0.0f, y = 0.0f;
-                if (seen) { // without keys no scale was written either
-                    x = rO[m][n][2 * h] * inv * g_v_scale[c];
-                    y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];
+            for (i32 h = 0; h < 2; h++) {
+                const i32 tile_row = (warp) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
+                float sum = r_sum[m][h];
+                if (row >= args.seq_q) continue;
+                const bool seen = sum > 0.0f; // false: no key at all, O = 0 and LSE = -inf
+                const float inv = seen ? 1.0f / sum : 0.0f;
+                if (args.lse && lane % 4 == 0) {
+                    float lse = seen ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
+                    lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
+                    ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
                 }
-                const u32 pair = narrow2(x, y);
-                bad |= (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
-                if (args.vector_io & 8) {
-                    *(u32 *)(g_row + c) = pair;
-                } else {
-                    g_row[c] = (u16)pair;
-                    g_row[c + 1] = (u16)(pair >> 16);
+                u16 *g_row = g_o + (i64)row * args.o_stride_n;
+                #pragma unroll
+                for (i32 n = 0; n < d_v / 8; n++) {
+                    const i32 c = n * 8 + lane % 4 * 2;
+                    float x = 0.0f, y = 0.0f;
+                    if (seen) { // without keys no scale was written either
+                        x = rO[m][n][2 * h] * inv * g_v_scale[c];
+                        y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];
+                    }
+                    const u32 pair = narrow2(x, y);
+                    bad |= (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
+                    if (args.vector_io & 8) {
+                        *(u32 *)(g_row + c) = pair;
+                    } else {
+                        g_row[c] = (u16)pair;
+                        g_row[c + 1] = (u16)(pair >> 16);
+                    }
                 }
             }
-        }
-    if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
+        if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
+    }
 }
