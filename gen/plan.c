@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define SMEM_STATIC_MAX (48 * 1024) /* bytes a kernel may declare without asking the driver */
+#define SUM_KEYS_MAX    128         /* keys whose P V the tensor core may sum in 13 bits where V has a mean (tuning/notes/hopper.md) */
 
 static int round_up(int x, int to)
 {
@@ -118,7 +119,7 @@ static void plan_smem(struct plan *p, bool wgmma)
     p->smem_ones = p->smem_delta + p->stages * p->smem_delta_stride;
     p->smem_master = p->smem_ones + (p->pv_tiles > p->d_v / 8 && !p->sum_in_pv ? 1024 : 0);
     p->smem_flushed = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
-    p->smem_barriers = p->smem_flushed + (p->flush_tiles > 1 ? p->tile_q * 8 : 0);
+    p->smem_barriers = p->smem_flushed + (p->flush_tiles > 1 ? p->tile_q * 4 : 0);
     p->smem_bytes = p->smem_barriers + (wgmma ? (1 + 4 * p->stages) * 8 : 0);
 }
 
@@ -195,6 +196,8 @@ static const char *applicable_wgmma(const struct spec *spec, struct variant v, c
     REFUSE(v.tile_q != 16 * v.warps, "tile_q = %d: a warpgroup owns 64 rows, so %d warps own %d", v.tile_q, v.warps, 16 * v.warps)
     REFUSE(v.tile_k % 32 != 0, "tile_k = %d must be a multiple of 32 for wgmma", v.tile_k)
     REFUSE(spec->accumulate_in == SPEC_ACCUMULATOR_FP16, "wgmma accumulates fp8 in fp32 only here")
+    REFUSE(!spec->safe && spec->flush_tiles > 1 && spec->flush_tiles * v.tile_k > SUM_KEYS_MAX && spec->smooth_v != SPEC_SMOOTH_MEAN,
+           "flush_tiles = %d sums the products of %d keys in 13 bits: more than %d need smooth.v: mean", spec->flush_tiles, spec->flush_tiles * v.tile_k, SUM_KEYS_MAX)
     return NULL;
 }
 

@@ -40,7 +40,7 @@
     X("pv.block", pv_block, "int", "auto", "16|32", "elements", "elements of a block scale: 16 for nvfp4, 32 for mxfp4")                   \
     X("pv.p_scaling", p_scaling, "enum:p_scaling", "two_level", "", "", "fp4 P: scaled to 448*6 first (two_level), or not")                \
     X("pv.accumulate.in", accumulate_in, "enum:accumulator", "fp32", "", "", "type of the tensor core's accumulator of P V")               \
-    X("pv.accumulate.flush_tiles", flush_tiles, "int", "1", "1...64", "tiles", "key tiles that wgmma sums before fp32 adds; mma.sync: 1")  \
+    X("pv.accumulate.flush_tiles", flush_tiles, "int", "1", "1...64", "tiles", "key tiles that wgmma sums before fp32 adds; above 128 keys with smooth.v: mean")  \
     X("smooth.k", smooth_k, "enum:smooth", "mean", "", "", "subtract K's mean over the sequence, per channel")                            \
     X("smooth.q", smooth_q_group, "smooth_q", "none", "16|32|64|128", "rows", "none, or {group: N}: subtract the mean of N query rows")    \
     X("smooth.v", smooth_v, "enum:smooth", "none", "", "", "subtract V's mean over the sequence, per channel; added back to O")           \

@@ -320,11 +320,19 @@ __device__ __forceinline__ void wgmma_pv(float (&d)[17][4], const u32 (&a)[4], u
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(wgmma_descriptor<v_panel_bytes>(b)), "r"((i32)accumulate));
 }
 
-// The block's index, read where it stands: what is computed from it is computed again, and not kept in registers since it was computed before.
-__device__ __forceinline__ i32 block_index()
+// The block's and the thread's index, read where they stand: what is computed from them is computed here, and not kept in registers over a
+// loop that needs them for other things.
+__device__ __forceinline__ i32 block_index_again()
 {
     u32 x;
     asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
+    return (i32)x;
+}
+
+__device__ __forceinline__ i32 thread_index_again()
+{
+    u32 x;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(x));
     return (i32)x;
 }
 
@@ -575,7 +583,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     }
 
     {
-        const i32 block = block_index();
+        const i32 block = block_index_again();
         // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
         // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
         //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)

@@ -120,6 +120,24 @@ static void test_derived_spec_has_its_own_hash_and_no_contradictions(void **stat
     spec_free(&k.spec);
 }
 
+/* -- Which points can run ---------------------------------------------------- */
+
+// Sums of 13 bits lose up to 2 % of what V has in common over 1024 keys.
+static void test_long_sums_need_v_without_its_mean(void **state) {
+    (void)state;
+    struct kernels k = {.context = NULL};
+    open_spec(&k, "int8_fp8_d64");
+    const struct variant short_tiles = {128, 64, 2, 8}, long_tiles = {128, 128, 2, 8};
+    char why[160];
+    k.spec.flush_tiles = 2;
+    assert_null(plan_applicable(&k.spec, SPEC_TARGET_SM_90A, short_tiles, why, sizeof why));
+    assert_non_null(plan_applicable(&k.spec, SPEC_TARGET_SM_90A, long_tiles, why, sizeof why));
+    assert_non_null(strstr(why, "256 keys in 13 bits: more than 128 need smooth.v: mean"));
+    k.spec.smooth_v = SPEC_SMOOTH_MEAN;
+    assert_null(plan_applicable(&k.spec, SPEC_TARGET_SM_90A, long_tiles, why, sizeof why));
+    spec_free(&k.spec);
+}
+
 /* -- Messages ---------------------------------------------------------------- */
 
 static void report(const char *log, const char *ptx, struct buf *out, int *errors) {
@@ -381,6 +399,7 @@ int main(void) {
         cmocka_unit_test(test_family_is_the_name_up_to_the_head_dim),
         cmocka_unit_test(test_metadata_of_another_plan_do_not_match),
         cmocka_unit_test(test_derived_spec_has_its_own_hash_and_no_contradictions),
+        cmocka_unit_test(test_long_sums_need_v_without_its_mean),
         cmocka_unit_test(test_front_end_errors_point_at_template_lines),
         cmocka_unit_test(test_ptxas_errors_without_ptx_stay_as_they_are),
         cmocka_unit_test(test_ptxas_errors_with_and_without_a_place),
