@@ -57,6 +57,7 @@
     X("tune.tile_q", tile_q, "int_list", "[128]", "16...256 step 16", "rows", "query rows of a block; the first is the default")           \
     X("tune.tile_k", tile_k, "int_list", "[64]", "16...256 step 16", "rows", "keys of a tile")                                             \
     X("tune.stages", stages, "int_list", "[2]", "1...8", "tiles", "K/V tiles in flight")                                                  \
-    X("tune.warps", warps, "int_list", "[8]", "1...16", "warps", "warps that compute (sm_90a: 4 per consumer warpgroup)")
+    X("tune.warps", warps, "int_list", "[8]", "1...16", "warps", "warps that compute (sm_90a: 4 per consumer warpgroup)")                  \
+    X("tune.in_place", in_place, "int_list", "[1]", "1...64", "tiles", "flush_tiles of a wgmma kernel where above the spec's: V smoothed, lazy 2^4")
 
 #endif

@@ -1,7 +1,7 @@
 // fp4_d64_attn_fwd_q128_k128_s2_w8_sm_120a_bf16_none
 // O = softmax(Q K^T * sm_scale) V   QK in nvfp4, PV in nvfp4
 //
-// spec fp4_d64 (hash f62bb2d21ec610ad)   variant q128_k128_s2_w8   target sm_120a   io bf16   mask none
+// spec fp4_d64 (hash e45fb982d75f33f5)   variant q128_k128_s2_w8   target sm_120a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/attn_fwd_mma.cu.tl
 // again: sagegen expand --spec specs/fp4_d64.yaml --role attn_fwd --arch sm_120a --io bf16 --mask none --variant q128_k128_s2_w8
 

@@ -1,7 +1,7 @@
 // int8_fp8_d128_stats_q128_k128_s2_w8_sm_90a_bf16
 // sum, minimum and maximum of K and V per channel, over parts of the sequence (QK in int8, PV in fp8_e4m3)
 //
-// spec int8_fp8_d128 (hash 8c9f6d265745bcdd)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
+// spec int8_fp8_d128 (hash 74b45f8df8f4719a)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/stats.cu.tl
 // again: sagegen expand --spec specs/int8_fp8_d128.yaml --role stats --arch sm_90a --io bf16 --mask none --variant q128_k128_s2_w8
 
