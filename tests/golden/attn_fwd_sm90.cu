@@ -359,7 +359,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     const float minus_inf = __int_as_float(0xff800000);
     const u32 s_base = (u32)__cvta_generic_to_shared(smem);
     const i32 tid = threadIdx.x, lane = tid % 32;
-    const i32 warp = __shfl_sync(~0u, tid / 32, 0) - 4; // consumer warp: rows 16 warp ... 16 warp + 15. The shuffle says that it is a warp's, not a thread's
+    const i32 warp = __shfl_sync(~0u, tid / 32, 0) - 4; // consumer warp: rows 16 warp ... 16 warp + 15; by the shuffle, uniform for the compiler
     const u32 q_full = s_base + smem_barriers;
     const u32 k_full = q_full + 8, k_empty = k_full + 8 * stages, v_full = k_empty + 8 * stages, v_empty = v_full + 8 * stages;
 
@@ -439,7 +439,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         r_q_scale[0][1] = g_scale[lane / 4 + 8];
     }
     const u32 desc_q = wgmma_low_word(s_base + smem_q + warp / 4 * 64 * qk_panel_bytes);
-    const u32 desc_k_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_k), 0), desc_v_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_v), 0);
+    const u32 desc_k_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_k), 0); // a shuffle is not made again in the loop: the register stays
+    const u32 desc_v_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_v), 0);
     mbar_wait(q_full, 0);
 
     // ---- main loop over tiles of keys ---------------------------------------------------------------------------------
