@@ -205,6 +205,13 @@ static const char *applicable_wgmma(const struct spec *spec, struct variant v, c
     return NULL;
 }
 
+// With 12 warps a head dim of 128 spilled: mma.sync's fragments of K and V pass through registers too.
+static const char *applicable_mma(const struct arch *arch, struct variant v, char *why, size_t n)
+{
+    REFUSE(v.warps > 8, "warps = %d: %d registers a thread are too few for mma.sync", v.warps, arch->registers_sm / (32 * v.warps))
+    return NULL;
+}
+
 static const char *applicable_in_place(const struct spec *spec, struct variant v, bool wgmma, char *why, size_t n)
 {
     REFUSE(v.in_place && !wgmma, "in_place = %d: only wgmma sums over tiles", v.in_place)
@@ -235,7 +242,7 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     const bool wgmma = uses_wgmma(spec, arch);
     if (applicable_shape(spec, arch, v, why, n)) return why;
     if (applicable_in_place(spec, v, wgmma, why, n)) return why;
-    if (wgmma && applicable_wgmma(spec, v, why, n)) return why;
+    if (wgmma ? applicable_wgmma(spec, v, why, n) : applicable_mma(arch, v, why, n)) return why;
     struct plan p = {0};
     plan_sizes(&p, spec, v);
     plan_flush(&p, spec, v, wgmma);

@@ -155,6 +155,10 @@ static void test_point_that_sums_in_place(void **state) {
     assert_non_null(strstr(plan.entry, "_q192_k128_s3_w12_f8_"));
     assert_non_null(plan_applicable(&k.spec, SPEC_TARGET_SM_89, r.variant, why, sizeof why));
     assert_non_null(strstr(why, "only wgmma sums over tiles"));
+    assert_true(variants_find(&k.spec, "q192_k64_s2_w12", &r.variant)); // three warpgroups, and no warpgroups
+    assert_null(plan_applicable(&k.spec, SPEC_TARGET_SM_90A, r.variant, why, sizeof why));
+    assert_non_null(plan_applicable(&k.spec, SPEC_TARGET_SM_89, r.variant, why, sizeof why));
+    assert_non_null(strstr(why, "170 registers a thread are too few for mma.sync"));
     assert_true(variants_find(&k.spec, "q128_k128_s2_w8", &r.variant)); // the spec's own form
     plan_make(&plan, &r);
     assert_true(plan.flush_tiles == 1 && plan.lazy_rescale == 0 && !plan.smooth_v);
