@@ -173,6 +173,7 @@ static void test_canonical(void **state) {
                                    "softmax.lazy_rescale_log2: 8\n"
                                    "softmax.row_sum: quantised\n"
                                    "targets: [sm_121a, sm_120f]\n"
+                                   "tune.in_place: [1]\n"
                                    "tune.stages: [3]\n"
                                    "tune.tile_k: [32]\n"
                                    "tune.tile_q: [64, 128]\n"
