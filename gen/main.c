@@ -40,6 +40,8 @@ static const struct command {
     {"verify", cmd_verify, "compare kernels with the float64 reference"},
     {"bench", cmd_bench, "time kernels beside cuDNN, FlashAttention and others"},
     {"sass", cmd_sass, "count the instructions of kernels' main loops"},
+    {"pack", cmd_pack, "put kernels of several GPUs into one file for an application"},
+    {"inspect", cmd_inspect, "check packs, and list what they hold"},
     {"fields", cmd_fields, "print every field that a spec may have"},
     {"cache", cmd_cache, "path, ls or clear the kernel cache"},
     {"doctor", cmd_doctor, "say what of driver, NVRTC, GPUs and cache works"},

@@ -6,6 +6,7 @@
 #include "kernel_dir.h"
 #include "module.h"
 #include "nvrtc.h"
+#include "pack_provider.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,8 +237,9 @@ static sage_status context_fill(sage_context *context, const sage_options *optio
         SAGE_TRY(driver_open(context, &source, options->device, &context->driver));
     SAGE_TRY(nvrtc_create(context, options->nvrtc_path));
     SAGE_TRY(cache_create(context, options->cache_dir, options->memory_only != 0));
+    if (options->packs) SAGE_TRY(packs_add(context, options->packs));
     if (options->kernel_dir) SAGE_TRY(kernel_dir_add(context, options->kernel_dir));
-    return SAGE_OK;
+    return packs_add_sources(context);
 }
 
 sage_status sage_context_create(const sage_options *options, sage_context **out) {
@@ -276,6 +278,7 @@ static void errors_destroy(sage_context *context) {
 void sage_context_destroy(sage_context *context) {
     if (!context) return;
     providers_destroy(context);
+    packs_close(context);
     module_release_all(context);
     cache_destroy(context);
     nvrtc_destroy(context);

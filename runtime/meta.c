@@ -236,14 +236,24 @@ sage_status meta_read(sage_context *context, const char *text, size_t len, struc
     return SAGE_OK;
 }
 
-sage_status meta_check_cubin(sage_context *context, const struct meta *meta, const void *cubin, size_t cubin_bytes) {
-    if (cubin_bytes != (size_t)meta->cubin_bytes)
-        return context_error(context, SAGE_ERROR_CORRUPT, "cubin of %s: %zu bytes; its metadata says %d", meta->entry,
-                             cubin_bytes, meta->cubin_bytes);
+// what: "cubin".
+static sage_status check_file(sage_context *context, const struct meta *meta, const char *what, const void *data,
+                              size_t bytes, int meta_bytes, const char *meta_hash) {
+    if (bytes != (size_t)meta_bytes)
+        return context_error(context, SAGE_ERROR_CORRUPT, "%s of %s: %zu bytes; its metadata says %d", what,
+                             meta->entry, bytes, meta_bytes);
     char hash[KEY_BYTES];
-    key_hash(cubin, cubin_bytes, hash);
-    if (strcmp(hash, meta->cubin_hash) != 0)
-        return context_error(context, SAGE_ERROR_CORRUPT, "cubin of %s: hash %s; its metadata says %s", meta->entry,
-                             hash, meta->cubin_hash);
+    key_hash(data, bytes, hash);
+    if (strcmp(hash, meta_hash) != 0)
+        return context_error(context, SAGE_ERROR_CORRUPT, "%s of %s: hash %s; its metadata says %s", what, meta->entry,
+                             hash, meta_hash);
     return SAGE_OK;
+}
+
+sage_status meta_check_cubin(sage_context *context, const struct meta *meta, const void *cubin, size_t cubin_bytes) {
+    return check_file(context, meta, "cubin", cubin, cubin_bytes, meta->cubin_bytes, meta->cubin_hash);
+}
+
+sage_status meta_check_source(sage_context *context, const struct meta *meta, const void *source, size_t source_bytes) {
+    return check_file(context, meta, "source", source, source_bytes, meta->source_bytes, meta->source_hash);
 }

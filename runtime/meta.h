@@ -35,6 +35,9 @@ const char *meta_check(const struct meta *meta, char why[META_WHY_BYTES]);
 // Whether cubin is the one that meta describes. Errors: CORRUPT.
 sage_status meta_check_cubin(sage_context *context, const struct meta *meta, const void *cubin, size_t cubin_bytes);
 
+// The same of the source text.
+sage_status meta_check_source(sage_context *context, const struct meta *meta, const void *source, size_t source_bytes);
+
 struct meta_target {
     int sm;      /* 90 */
     char suffix; /* 'a': this GPU alone; 'f': the family; 0 */

@@ -6,8 +6,8 @@
  *
  * Use, in order:
  *   1. sage_context_create()          once per GPU
- *   2. sage_use_generator()           where kernels may be made at run time (link libsagegen), or options.kernel_dir (files from
- *                                     `sagegen --out`)
+ *   2. options.packs                  kernels that you ship (files of `sagegen pack`), or options.kernel_dir (files of
+ *                                     `sagegen --out`), or sage_use_generator(): made at run time (link libsagegen)
  *   3. sage_attention_supports()      optional: ask before you launch
  *   4. sage_attention_plan_create()   picks, compiles or loads the kernels; may take seconds; keep the plan
  *   5. sage_attention_workspace_bytes(), one allocation of your own
@@ -102,10 +102,14 @@ typedef struct sage_options {
     /* The CUDA driver's entry points by their exported names ("cuInit", "cuMemAlloc_v2", ...; the driver's own calling convention), for
      * a stand-in of the driver; returns NULL for one it lacks. Must outlive the context. NULL: those of libcuda.so.1 ($SAGE_DRIVER). */
     void *(*driver_entry)(const char *symbol);
+    /* Paths of packs (files of `sagegen pack`), then NULL; at most 8. Their cubins are searched before all else, in this order; their
+     * sources after kernel_dir, for GPUs that no cubin is for: those need NVRTC, and what it makes is cached. NULL: none. */
+    const char *const *packs;
 } sage_options;
 
 /* Creates a context on the device's primary CUDA context (retained until destroy; never made current for the caller).
- * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, NO_DRIVER, NO_DEVICE, CUDA. options may be NULL: device 0, all defaults.
+ * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, NO_DRIVER, NO_DEVICE, CUDA; of packs and kernel_dir: IO, CORRUPT (damaged, or something
+ * else), UNSUPPORTED (others may write it; made for another version). options may be NULL: device 0, all defaults.
  * A cache directory that cannot be used is not an error: the context is then memory-only, and says so through the log. */
 SAGE_API sage_status sage_context_create(const sage_options *options, sage_context **out);
 /* Waits for nothing: destroy plans first, and let the work that uses them end. NULL is allowed. */
@@ -182,7 +186,7 @@ typedef struct sage_attention_plan sage_attention_plan;
 /* Whether a plan can be made for desc on this context. Never compiles. If not, returns UNSUPPORTED or INVALID_ARGUMENT and writes the
  * reason (NUL-terminated, cut to n bytes) to why; why may be NULL. */
 SAGE_API sage_status sage_attention_supports(sage_context *context, const sage_attention_desc *desc, char *why, size_t n);
-/* Picks the kernels and loads them: from kernel_dir, the cache, or the generator (compiling: may take seconds). Not for a thread that is
+/* Picks the kernels and loads them: from packs, kernel_dir, the cache, or the generator (compiling: may take seconds). Not for a thread that is
  * capturing. Errors: those of supports, NOT_FOUND, NO_NVRTC, COMPILE, CUDA, OUT_OF_MEMORY. Owner: the caller; destroy before the context. */
 SAGE_API sage_status sage_attention_plan_create(sage_context *context, const sage_attention_desc *desc, sage_attention_plan **out);
 SAGE_API void sage_attention_plan_destroy(sage_attention_plan *plan);

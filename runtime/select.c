@@ -169,7 +169,7 @@ static sage_status nothing_found(sage_context *context, const struct sage_kernel
         request->spec != NULL ? request->spec : request->family, request->head_dim_qk, request->head_dim_v,
         request->io == SAGE_BF16 ? "bf16" : "fp16", request->mask == SAGE_MASK_CAUSAL ? "causal" : "none",
         request->safe ? ", safe" : "", request->sm,
-        context->provider_count == 0 ? "nothing to ask; set options.kernel_dir or call sage_use_generator()"
+        context->provider_count == 0 ? "nothing to ask; set options.packs or options.kernel_dir, or call sage_use_generator()"
                                      : reasons->text);
 }
 
