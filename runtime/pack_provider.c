@@ -13,21 +13,20 @@
 /* -- Which ----------------------------------------------------------------------------------------------------------
  */
 
-// How well the source suits the GPU; 0: not at all. Text for this GPU or its family comes first; else text for any GPU
-// from its own on (a target without suffix), for the newest.
-static int source_rank(const sage_context *context, const struct meta *meta, int sm) {
+// How well text suits the GPU; 0: not at all. Text for this GPU or its family comes first; else text for any GPU from
+// its own on (a target without suffix), for the newest.
+static int source_rank(const char *text, int sm) {
     struct meta_target target;
-    const int shared = meta->smem_static + meta->smem_dynamic;
-    if (!meta_target_parse(meta->target, &target)) return 0;
-    if (context_driver(context) && shared > context_driver(context)->smem_optin_bytes) return 0;
-    const int native = meta_target_rank(meta->target, sm);
+    const int native = meta_target_rank(text, sm);
     if (native > 0) return INT_MAX / 2 + native;
-    return target.suffix == 0 && target.sm < sm ? target.sm : 0;
+    return meta_target_parse(text, &target) && target.suffix == 0 && target.sm < sm ? target.sm : 0;
 }
 
 static int rank_of(const sage_context *context, const struct pack_kernel *kernel, enum pack_part part, int sm) {
-    return part == PACK_PART_CUBIN ? meta_target_rank(kernel->meta.target, sm)
-                                   : source_rank(context, &kernel->meta, sm);
+    const struct driver *driver = context_driver(context);
+    const struct meta *meta = &kernel->meta;
+    if (driver && meta->smem_static + meta->smem_dynamic > driver->smem_optin_bytes) return 0;
+    return part == PACK_PART_CUBIN ? meta_target_rank(meta->target, sm) : source_rank(meta->target, sm);
 }
 
 // The names of the rows are indices, which read_cubin and read_source take back.

@@ -93,7 +93,7 @@ static void need_nvrtc(void) {
 static void test_help_and_version(void **state) {
     (void)state;
     static const char *const commands[] = {"",       "build", "check",  "list",  "expand", "where",
-                                           "fields", "cache", "doctor", "bench", "verify"};
+                                           "fields", "cache", "doctor", "bench", "verify", "pack", "inspect"};
     expect("--version", 0, "sagegen ", "");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         char words[64];
@@ -573,6 +573,42 @@ static void test_bench_measures_all_contenders(void **state) {
     unsetenv("SAGE_DRIVER");
 }
 
+// Packs need no real compiler to be written and checked.
+static void test_pack_and_inspect(void **state) {
+    (void)state;
+    json_t *root, *packs;
+    char path[128];
+    setenv("SAGE_NVRTC", FAKE_NVRTC_PATH, 1);
+    expect("pack --spec int8_fp16_d32", 2, "", "pack needs the file to write: -o app.sagepack");
+    expect("pack -o app.sagepack", 2, "", "no spec given");
+    expect("pack --spec int8_fp16_d32 --arch sm_80 --io bf16 --mask none -o app.sagepack", 0,
+           "app.sagepack: 3 kernels, 3 cubins, 0 sources", "");
+    root = expect_json("pack int8_fp16_d32 --arch sm_80 --io bf16 --mask none --sources --safe -o new/all.sagepack --json", 0);
+    assert_int_equal(json_integer_value(json_object_get(root, "kernels")), 30); // five targets, plain and safe
+    assert_int_equal(json_integer_value(json_object_get(root, "cubins")), 6);
+    assert_int_equal(json_integer_value(json_object_get(root, "sources")), 30);
+    json_decref(root);
+    expect("inspect app.sagepack new/all.sagepack", 0, "app.sagepack: 3 kernels", "");
+    packs = expect_json("inspect new/all.sagepack --json", 0);
+    const json_t *kernels = json_object_get(json_array_get(packs, 0), "kernels");
+    assert_int_equal(json_array_size(kernels), 30);
+    const json_t *first = json_array_get(kernels, 0);
+    assert_string_equal(json_string_value(json_object_get(first, "spec")), "int8_fp16_d32");
+    assert_true(json_integer_value(json_object_get(first, "source_bytes")) > 1000);
+    json_decref(packs);
+    expect("inspect", 2, "", "no pack given");
+    expect("inspect app.sagepack none.sagepack", 1, "app.sagepack: 3 kernels", "none.sagepack");
+    snprintf(path, sizeof path, "%s/app.sagepack", cli.dir);
+    assert_int_equal(truncate(path, 3000), 0);
+    expect("inspect app.sagepack", 1, "", "app.sagepack is damaged: 3000 bytes; its header says");
+    write_text("app.sagepack", "something else, of more than the bytes of a header and of a trailer");
+    expect("inspect app.sagepack", 1, "", "is no pack of `sagegen pack`");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("new/all.sagepack", path), 0);
+    expect("pack --spec int8_fp16_d32 --arch sm_80 --io bf16 --mask none -o app.sagepack", 1, "", "is not replaced");
+    unsetenv("SAGE_NVRTC");
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -591,6 +627,7 @@ int main(void) {
         TEST(test_sass_without_what_it_needs),
         TEST(test_native_without_a_gpu_is_a_failure),
         TEST(test_cache_path),
+        TEST(test_pack_and_inspect),
         TEST(test_kernels_are_built_once),
         TEST(test_out_writes_whole_files_and_replaces_no_others),
         TEST(test_safe_files_lie_beside_plain_ones),
