@@ -43,7 +43,7 @@ static const struct command {
     {"pack", cmd_pack, "put kernels of several GPUs into one file for an application"},
     {"inspect", cmd_inspect, "check packs, and list what they hold"},
     {"fields", cmd_fields, "print every field that a spec may have"},
-    {"cache", cmd_cache, "path, ls or clear the kernel cache"},
+    {"cache", cmd_cache, "list, check, trim or clear the kernel cache"},
     {"doctor", cmd_doctor, "say what of driver, NVRTC, GPUs and cache works"},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

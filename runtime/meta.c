@@ -216,6 +216,17 @@ static void take_hash(struct meta_reader *reader, const char *text) {
         snprintf(reader->why, sizeof reader->why, "bytes after the last line");
 }
 
+bool meta_is_of_other_version(const char *text, size_t len) {
+    const size_t last_bytes = strlen("meta_hash: ") + KEY_HEX64_BYTES; // the newline counts as the NUL
+    if (len <= last_bytes || text[len - last_bytes - 1] != '\n') return false;
+    struct meta_reader first = {.at = text, .end = text + len},
+                       last = {.at = text + len - last_bytes, .end = text + len};
+    int version = 0;
+    take_int(&first, "meta_version", &version);
+    take_hash(&last, text);
+    return !first.why[0] && !last.why[0] && version != SAGE_META_VERSION;
+}
+
 sage_status meta_read(sage_context *context, const char *text, size_t len, struct meta *out) {
     if (len > META_FILE_MAX)
         return context_error(context, SAGE_ERROR_CORRUPT, "kernel.meta: %zu bytes; at most %d", len, META_FILE_MAX);

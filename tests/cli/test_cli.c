@@ -331,6 +331,11 @@ static void test_cache_path(void **state) {
     (void)state;
     expect("cache path", 0, cli.dir, "");
     expect("cache ls", 0, "kernel", "");
+    expect("cache verify", 0, "0 of 0 kernels are whole", "");
+    expect("cache gc", 0, "removed 0 kernels (0 bytes)", "");
+    expect("cache gc --max-bytes 5X", 2, "", "such as 500M");
+    expect("cache gc --days 0", 2, "", "--days must be");
+    expect("cache", 2, "", "verify, gc or clear?");
     expect("cache clear", 0, "0 of 0 kernels deleted", "");
 }
 
@@ -588,6 +593,12 @@ static void test_pack_and_inspect(void **state) {
     assert_int_equal(json_integer_value(json_object_get(root, "cubins")), 6);
     assert_int_equal(json_integer_value(json_object_get(root, "sources")), 30);
     json_decref(root);
+    expect("cache verify", 0, "30 of 30 kernels are whole", "");
+    expect("cache gc --max-bytes 1G", 0, "kept 30 kernels", "");
+    json_t *collected = expect_json("cache gc --max-bytes 0 --json", 0);
+    assert_int_equal(json_integer_value(json_object_get(collected, "removed")), 30);
+    assert_int_equal(json_integer_value(json_object_get(collected, "lines")), 30);
+    json_decref(collected);
     expect("inspect app.sagepack new/all.sagepack", 0, "app.sagepack: 3 kernels", "");
     packs = expect_json("inspect new/all.sagepack --json", 0);
     const json_t *kernels = json_object_get(json_array_get(packs, 0), "kernels");
