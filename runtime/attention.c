@@ -33,7 +33,9 @@ sage_status sage_attention_supports(sage_context *context, const sage_attention_
                                       : select_check_desc(context, desc, &filled);
     if (status == SAGE_OK) status = select_supports(context, &filled);
     if (why != NULL && n > 0) snprintf(why, n, "%s", status == SAGE_OK ? "" : sage_last_error(context));
-    return status == SAGE_OK || status == SAGE_ERROR_INVALID_ARGUMENT ? status : SAGE_ERROR_UNSUPPORTED;
+    const bool passed_on =
+        status == SAGE_OK || status == SAGE_ERROR_INVALID_ARGUMENT || status == SAGE_ERROR_OUT_OF_MEMORY;
+    return passed_on ? status : SAGE_ERROR_UNSUPPORTED;
 }
 
 // Members that every role of a set must agree on: the quantisers write what attn_fwd reads.

@@ -183,8 +183,8 @@ enum { SAGE_OVERFLOW_Q = 1u, SAGE_OVERFLOW_K = 2u, SAGE_OVERFLOW_V = 4u, SAGE_OV
 
 typedef struct sage_attention_plan sage_attention_plan;
 
-/* Whether a plan can be made for desc on this context. Never compiles. If not, returns UNSUPPORTED or INVALID_ARGUMENT and writes the
- * reason (NUL-terminated, cut to n bytes) to why; why may be NULL. */
+/* Whether a plan can be made for desc on this context. Never compiles. If not, returns UNSUPPORTED or INVALID_ARGUMENT (OUT_OF_MEMORY:
+ * nobody knows) and writes the reason (NUL-terminated, cut to n bytes) to why; why may be NULL. */
 SAGE_API sage_status sage_attention_supports(sage_context *context, const sage_attention_desc *desc, char *why, size_t n);
 /* Picks the kernels and loads them: from packs, kernel_dir, the cache, or the generator (compiling: may take seconds). Not for a thread that is
  * capturing. Errors: those of supports, NOT_FOUND, NO_NVRTC, COMPILE, CUDA, OUT_OF_MEMORY. Owner: the caller; destroy before the context. */
