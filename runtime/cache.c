@@ -93,15 +93,24 @@ static sage_status entry_read(sage_context *context, int dir, unsigned want, str
     return entry_verify(context, entry, why);
 }
 
-// Only what was read: meanwhile another process may have put a good one in its place.
+static bool is_still(int shard, const char *key, const struct stat *read) {
+    struct stat now;
+    return fstatat(shard, key, &now, AT_SYMLINK_NOFOLLOW) == 0 && now.st_ino == read->st_ino &&
+           now.st_dev == read->st_dev;
+}
+
+// Only what was read: meanwhile another process may have put a good one in its place, or removed it file by file, which
+// is no damage.
 static void move_aside(sage_context *context, int shard, const char *key, const struct stat *read, const char *reason) {
     const struct cache *cache = context->cache;
     char unique[CACHE_TEMPORARY_BYTES];
     cache_temporary_name(unique);
+    if (!is_still(shard, key, read)) return;
     bool moved = cache->writable &&
                  cache_damaged_take(cache->root, cache->policy, shard, key, read, unique + CACHE_UNIQUE_AT);
-    context_log(context, SAGE_LOG_WARNING, "cache entry %s is damaged (%s); it is rebuilt%s", key, reason,
-                moved ? ", and kept in damaged/" : "");
+    if (moved || is_still(shard, key, read))
+        context_log(context, SAGE_LOG_WARNING, "cache entry %s is damaged (%s); it is rebuilt%s", key, reason,
+                    moved ? ", and kept in damaged/" : "");
 }
 
 // Notes a use, once a day, for cache_collect. Where it cannot be noted, the entry ages.
