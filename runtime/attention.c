@@ -433,14 +433,16 @@ static sage_status launch_parts(struct call *call, enum call_parts parts) {
     return (parts & CALL_ATTEND) != 0 ? launch_attend(call) : SAGE_OK;
 }
 
-static sage_status call_run(const sage_attention_plan *plan, const sage_attention_args *args, sage_stream stream,
+static sage_status call_run(const sage_attention_plan *plan, const sage_attention_args *given, sage_stream stream,
                             enum call_parts parts) {
+    const size_t oldest_bytes = offsetof(sage_attention_args, workspace_bytes) + sizeof(size_t); // of the first version
+    sage_attention_args args;
     bool pushed;
     struct call call = {.plan = plan, .stream = stream};
     if (plan == NULL) return context_error(NULL, SAGE_ERROR_INVALID_ARGUMENT, "plan is NULL");
-    if (args == NULL) return context_error(plan->context, SAGE_ERROR_INVALID_ARGUMENT, "args is NULL");
-    SAGE_TRY(select_check_size(plan->context, "args", args, args->size, sizeof *args));
-    SAGE_TRY(call_make(plan, args, parts, &call));
+    if (given == NULL) return context_error(plan->context, SAGE_ERROR_INVALID_ARGUMENT, "args is NULL");
+    SAGE_TRY(select_read_struct(plan->context, "args", given, oldest_bytes, sizeof args, &args));
+    SAGE_TRY(call_make(plan, &args, parts, &call));
     if (call.empty) return SAGE_OK;
     SAGE_TRY(driver_enter(plan->context, &pushed));
     sage_status status = launch_parts(&call, parts);

@@ -7,6 +7,7 @@
 #include "module.h"
 #include "nvrtc.h"
 #include "pack_provider.h"
+#include "plan_table.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,6 +233,7 @@ struct driver_source context_driver_source(const sage_context *context) {
 
 static sage_status context_fill(sage_context *context, const sage_options *options) {
     SAGE_TRY(environment_read(context));
+    SAGE_TRY(plan_table_create(context));
     const struct driver_source source = context_driver_source(context);
     if (options->device >= 0)
         SAGE_TRY(driver_open(context, &source, options->device, &context->driver));
@@ -277,6 +279,7 @@ static void errors_destroy(sage_context *context) {
 
 void sage_context_destroy(sage_context *context) {
     if (!context) return;
+    plan_table_destroy(context);
     providers_destroy(context);
     packs_close(context);
     module_release_all(context);

@@ -43,6 +43,7 @@ struct nvrtc;
 struct cache;
 struct module;
 struct pack;
+struct plan_table;
 struct context_thread_error;
 
 // Fields are for the modules of runtime/; everyone else uses the functions.
@@ -57,6 +58,7 @@ struct sage_context {
     struct nvrtc *nvrtc;    /* never NULL; finds the library on first use */
     struct cache *cache;    /* never NULL */
     struct pack *packs;     /* list of the opened ones, in order */
+    struct plan_table *plans; /* never NULL */
     struct module *modules; /* list of the loaded ones, guarded by modules_lock */
     pthread_mutex_t modules_lock;
     struct sage_provider provider[CONTEXT_PROVIDERS_MAX];

@@ -9,7 +9,8 @@
  *   2. options.packs                  kernels that you ship (files of `sagegen pack`), or options.kernel_dir (files of
  *                                     `sagegen --out`), or sage_use_generator(): made at run time (link libsagegen)
  *   3. sage_attention_supports()      optional: ask before you launch
- *   4. sage_attention_plan_create()   picks, compiles or loads the kernels; may take seconds; keep the plan
+ *   4. sage_attention_plan_create()   picks, compiles or loads the kernels; may take seconds; keep the plan. Or let the context keep
+ *                                     them: sage_attention_prewarm() once, then sage_attention_plan_get() wherever one is needed
  *   5. sage_attention_workspace_bytes(), one allocation of your own
  *   6. sage_attention_run()           launches only, on your stream; or sage_attention_quantise() then sage_attention_attend()
  *
@@ -190,6 +191,15 @@ SAGE_API sage_status sage_attention_supports(sage_context *context, const sage_a
  * capturing. Errors: those of supports, NOT_FOUND, NO_NVRTC, COMPILE, CUDA, OUT_OF_MEMORY. Owner: the caller; destroy before the context. */
 SAGE_API sage_status sage_attention_plan_create(sage_context *context, const sage_attention_desc *desc, sage_attention_plan **out);
 SAGE_API void sage_attention_plan_destroy(sage_attention_plan *plan);
+/* Makes the plans for count descriptions (an array; all with the same size member), several at a time, and keeps them in the context for
+ * sage_attention_plan_get: kernels are compiled, cached, and loaded on the GPU. May take seconds; not for a thread that is capturing.
+ * Errors: those of plan_create, for the first description that has one; the others are made all the same. */
+SAGE_API sage_status sage_attention_prewarm(sage_context *context, const sage_attention_desc *descs, size_t count);
+/* The context's own plan for desc, made if there is none yet; equal descriptions give the same plan, in all threads. While stream is
+ * being captured nothing is made: CAPTURE, with the capture left as it was. Errors: those of plan_create, CAPTURE. Owner: the context;
+ * do not destroy it. Threads: any; those that want the same plan wait for the one that makes it. */
+SAGE_API sage_status sage_attention_plan_get(sage_context *context, const sage_attention_desc *desc, sage_stream stream,
+                                             const sage_attention_plan **out);
 /* The spec and variant in use, for logs: "int8_fp8_d128 q128_k128_s2_w8 sm_90a", " safe" added. Lives as long as
  * the plan. */
 SAGE_API const char *sage_attention_plan_describe(const sage_attention_plan *plan);

@@ -35,17 +35,21 @@ enum { SELECT_RULE_COUNT = sizeof select_rules / sizeof select_rules[0], SELECT_
 
 /* -- The description ---- */
 
-sage_status select_check_size(sage_context *context, const char *what, const void *given, size_t given_bytes,
-                              size_t known_bytes) {
-    if (given_bytes < known_bytes || given_bytes > SELECT_STRUCT_MAX)
+sage_status select_read_struct(sage_context *context, const char *what, const void *given, size_t oldest_bytes,
+                               size_t known_bytes, void *out) {
+    const unsigned char *bytes = given;
+    size_t given_bytes;
+    memcpy(&given_bytes, given, sizeof given_bytes);
+    if (given_bytes < oldest_bytes || given_bytes > SELECT_STRUCT_MAX)
         return context_error(context, SAGE_ERROR_INVALID_ARGUMENT,
                              "%s.size = %zu; set it to sizeof(sage_attention_%s) = %zu", what, given_bytes, what,
                              known_bytes);
-    const unsigned char *bytes = given;
     for (size_t i = known_bytes; i < given_bytes; i++)
         if (bytes[i] != 0)
             return context_error(context, SAGE_ERROR_INVALID_ARGUMENT,
                                  "%s has a member at byte %zu that this version of libsage does not know", what, i);
+    memset(out, 0, known_bytes);
+    memcpy(out, given, given_bytes < known_bytes ? given_bytes : known_bytes);
     return SAGE_OK;
 }
 
@@ -99,8 +103,10 @@ static float inverse_square_root(int head_dim) {
 
 sage_status select_check_desc(sage_context *context, const sage_attention_desc *desc, sage_attention_desc *out) {
     const unsigned known = SAGE_FLAG_LSE | SAGE_FLAG_SAFE | SAGE_FLAG_OVERFLOW;
-    SAGE_TRY(select_check_size(context, "desc", desc, desc->size, sizeof *desc));
-    sage_attention_desc filled = *desc;
+    // Up to the last member of the first version.
+    const size_t oldest_bytes = offsetof(sage_attention_desc, flags) + sizeof desc->flags;
+    sage_attention_desc filled;
+    SAGE_TRY(select_read_struct(context, "desc", desc, oldest_bytes, sizeof filled, &filled));
     if (filled.head_dim_v == 0) filled.head_dim_v = filled.head_dim_qk;
     SAGE_TRY(check_range(context, "dtype", (int)desc->dtype, SAGE_FP16));
     SAGE_TRY(check_head_dim(context, "head_dim_qk", filled.head_dim_qk));

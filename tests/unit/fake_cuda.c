@@ -26,11 +26,13 @@ enum { STACK_MAX = 32 };
 
 struct fake_function {
     struct fake_function *next;
+    const struct fake_module *module;
     char name[128];
     int smem_dynamic_max;
 };
 
 struct fake_module {
+    void *context; /* that it was loaded into */
     struct fake_function *functions;
 };
 
@@ -38,15 +40,16 @@ static struct {
     pthread_mutex_t lock;
     int broken; /* the result of all further work: a context that a kernel broke */
     int caller; /* the process that called an entry first, which a forked one inherits; 0: none */
-    int sm, device_count, cuda_version, capturing;
+    int sm[FAKE_CUDA_DEVICES_MAX];
+    int device_count, cuda_version, capturing;
     size_t args_bytes;
     char fail_entry[64];
     int fail_result;
     void (*hook)(void *user, const struct fake_cuda_launch *launch);
     void *hook_user;
     struct fake_cuda_counts counts;
-    int primary; /* its address is the primary context */
-} state = {.lock = PTHREAD_MUTEX_INITIALIZER, .sm = 90, .device_count = 1, .cuda_version = 13000};
+    int primary[FAKE_CUDA_DEVICES_MAX]; /* their addresses are the primary contexts */
+} state = {.lock = PTHREAD_MUTEX_INITIALIZER, .sm = {90, 90, 90, 90}, .device_count = 1, .cuda_version = 13000};
 
 static struct fake_cuda_launch launch_log[FAKE_CUDA_LAUNCHES_MAX];
 static _Thread_local void *stack[STACK_MAX];
@@ -96,7 +99,7 @@ FAKE_CUDA_EXPORTS(FAKE_DECLARE)
 void fake_cuda_reset(void) {
     pthread_mutex_lock(&state.lock);
     state.caller = state.broken = 0;
-    state.sm = 90;
+    for (int i = 0; i < FAKE_CUDA_DEVICES_MAX; i++) state.sm[i] = 90;
     state.device_count = 1;
     state.cuda_version = 13000;
     state.capturing = 0;
@@ -112,7 +115,11 @@ int fake_cuda_caller(void) {
 }
 
 void fake_cuda_set_sm(int sm) {
-    state.sm = sm;
+    state.sm[0] = sm;
+}
+
+void fake_cuda_set_device_sm(int device, int sm) {
+    state.sm[device] = sm;
 }
 
 void fake_cuda_set_device_count(int count) {
@@ -213,7 +220,7 @@ FAKE_ENTRY(cuDeviceTotalMem_v2, size_t *bytes, int device) {
 
 FAKE_ENTRY(cuDeviceGetAttribute, int *value, int attribute, int device) {
     ENTER(NULL);
-    (void)device;
+    if (device < 0 || device >= state.device_count) return INVALID_DEVICE;
     switch (attribute) {
     case 13:
         *value = 1980000;
@@ -225,10 +232,10 @@ FAKE_ENTRY(cuDeviceGetAttribute, int *value, int attribute, int device) {
         *value = 50 << 20;
         return OK;
     case 75:
-        *value = state.sm / 10;
+        *value = state.sm[device] / 10;
         return OK;
     case 76:
-        *value = state.sm % 10;
+        *value = state.sm[device] % 10;
         return OK;
     case 97:
         *value = 227 << 10;
@@ -239,9 +246,8 @@ FAKE_ENTRY(cuDeviceGetAttribute, int *value, int attribute, int device) {
 }
 
 FAKE_ENTRY(cuDevicePrimaryCtxRetain, void **context, int device) {
-    (void)device;
     ENTER(&state.counts.retains);
-    *context = &state.primary;
+    *context = &state.primary[device];
     return OK;
 }
 
@@ -284,6 +290,7 @@ FAKE_ENTRY(cuModuleLoadData, void **module, const void *image) {
     if (!image || !memcmp(image, "BAD", 3)) return INVALID_IMAGE;
     struct fake_module *made = calloc(1, sizeof *made);
     if (!made) return 2;
+    made->context = stack[depth - 1];
     *module = made;
     pthread_mutex_lock(&state.lock);
     ++state.counts.modules;
@@ -309,6 +316,7 @@ FAKE_ENTRY(cuModuleGetFunction, void **function, void *module, const char *name)
     struct fake_function *made = calloc(1, sizeof *made);
     if (!made) return 2;
     snprintf(made->name, sizeof made->name, "%s", name);
+    made->module = owner;
     made->next = owner->functions;
     owner->functions = made;
     *function = made;
@@ -339,6 +347,7 @@ FAKE_ENTRY(cuLaunchKernel, void *function, unsigned grid_x, unsigned grid_y, uns
            unsigned block_y, unsigned block_z, unsigned smem_bytes, void *stream, void **params, void **extra) {
     ENTER_TO_WORK(NULL);
     const struct fake_function *launched = function;
+    if (launched && launched->module->context != stack[depth - 1]) return INVALID_CONTEXT;
     if (!launched || !grid_x || !grid_y || !grid_z || !block_x || extra) return INVALID_VALUE;
     if ((int)smem_bytes > 48 << 10 && (int)smem_bytes > launched->smem_dynamic_max) return INVALID_VALUE;
     struct fake_cuda_launch launch = {.grid = {grid_x, grid_y, grid_z},
@@ -397,7 +406,7 @@ FAKE_ENTRY(cuStreamSynchronize, void *stream) {
 FAKE_ENTRY(cuStreamGetCtx, void *stream, void **context) {
     ENTER(NULL);
     (void)stream;
-    *context = &state.primary;
+    *context = &state.primary[0];
     return OK;
 }
 
