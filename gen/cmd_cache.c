@@ -15,17 +15,20 @@ enum { DEFAULT_DAYS = 90, SECONDS_PER_DAY = 24 * 3600 };
 static const struct cmd_option options[] = {
     [JSON] = {"json", 0, NULL, "ls, verify and gc as JSON"},
     [DAYS] = {"days", 0, "N", "gc: remove kernels that were not used for N days; default: 90"},
-    [MAX_BYTES] = {"max-bytes", 0, "SIZE", "gc: then those not used for longest, until the others fit: 500M, 2G; default: "
-                                           "no limit"},
+    [MAX_BYTES] = {"max-bytes", 0, "SIZE",
+                   "gc: then those not used for longest, until the others fit: 500M, 2G; default: "
+                   "no limit"},
     {NULL, 0, NULL, NULL}};
 
 static const struct cmd_syntax syntax = {
     .name = "cache",
     .usage = "cache path|ls|verify|gc|clear [options]",
-    .summary = "Says where compiled kernels are kept, lists them, reads them all and checks every hash, removes those that "
-               "nobody used for long and what is damaged, or deletes them all.",
-    .examples = "  sagegen cache path\n  sagegen cache ls\n  sagegen cache verify\n  sagegen cache gc --days 30 --max-bytes "
-                "500M\n  SAGE_CACHE_DIR=/tmp/kernels sagegen cache clear\n",
+    .summary =
+        "Says where compiled kernels are kept, lists them, reads them all and checks every hash, removes those that "
+        "nobody used for long and what is damaged, or deletes them all.",
+    .examples =
+        "  sagegen cache path\n  sagegen cache ls\n  sagegen cache verify\n  sagegen cache gc --days 30 --max-bytes "
+        "500M\n  SAGE_CACHE_DIR=/tmp/kernels sagegen cache clear\n",
     .options = options,
 };
 
@@ -179,8 +182,8 @@ static int do_gc(const struct request *r) {
         table_put_json(root, &out);
     } else {
         buf_printf(&out,
-                   "removed %d kernels (%" PRIu64 " bytes), %d damaged ones, %d lines of the index; kept %d kernels (%" PRIu64
-                   " bytes)\n",
+                   "removed %d kernels (%" PRIu64
+                   " bytes), %d damaged ones, %d lines of the index; kept %d kernels (%" PRIu64 " bytes)\n",
                    done.entries, done.bytes, done.damaged, done.lines, done.kept, done.kept_bytes);
     }
     bool ok = cmd_print(&out);

@@ -1,5 +1,5 @@
-// cmd_inspect: checks packs as libsage does, and all of their parts, and lists their kernels. Needs no GPU, no NVRTC, no
-// cache. SPDX-License-Identifier: Apache-2.0
+// cmd_inspect: checks packs as libsage does, and all of their parts, and lists their kernels. Needs no GPU, no NVRTC,
+// no cache. SPDX-License-Identifier: Apache-2.0
 #include "cmd.h"
 
 #include "context.h"
@@ -15,20 +15,28 @@ static const struct cmd_option options[] = {{"json", 0, NULL, "the kernels as JS
 static const struct cmd_syntax syntax = {
     .name = "inspect",
     .usage = "inspect PACK... [--json]",
-    .summary = "Checks packs of `sagegen pack` as libsage does, and lists their kernels. A damaged or foreign one: exit "
-               "status 1, with the reason.",
+    .summary =
+        "Checks packs of `sagegen pack` as libsage does, and lists their kernels. A damaged or foreign one: exit "
+        "status 1, with the reason.",
     .examples = "  sagegen inspect app.sagepack\n",
     .options = options,
 };
 
 static const struct table_column columns[] = {
-    {"kernel", "spec", TABLE_TEXT, 0},         {"role", "role", TABLE_TEXT, 0},
-    {"io", "io", TABLE_TEXT, 0},               {"mask", "mask", TABLE_TEXT, 0},
-    {"safe", "safe", TABLE_BOOL, 0},           {"target", "target", TABLE_TEXT, 0},
-    {"variant", "variant", TABLE_TEXT, 0},     {"registers", "registers", TABLE_INT, 0},
-    {"cubin", "cubin_bytes", TABLE_INT, 0},    {"source", "source_bytes", TABLE_INT, 0},
-    {NULL, "entry", TABLE_TEXT, 0},            {NULL, "sagegen", TABLE_TEXT, 0},
-    {NULL, "cubin_hash", TABLE_TEXT, 0},       {NULL, "source_hash", TABLE_TEXT, 0},
+    {"kernel", "spec", TABLE_TEXT, 0},
+    {"role", "role", TABLE_TEXT, 0},
+    {"io", "io", TABLE_TEXT, 0},
+    {"mask", "mask", TABLE_TEXT, 0},
+    {"safe", "safe", TABLE_BOOL, 0},
+    {"target", "target", TABLE_TEXT, 0},
+    {"variant", "variant", TABLE_TEXT, 0},
+    {"registers", "registers", TABLE_INT, 0},
+    {"cubin", "cubin_bytes", TABLE_INT, 0},
+    {"source", "source_bytes", TABLE_INT, 0},
+    {NULL, "entry", TABLE_TEXT, 0},
+    {NULL, "sagegen", TABLE_TEXT, 0},
+    {NULL, "cubin_hash", TABLE_TEXT, 0},
+    {NULL, "source_hash", TABLE_TEXT, 0},
 };
 
 static void add_row(struct table *t, const struct pack_kernel *kernel) {

@@ -19,8 +19,9 @@ static const struct cmd_option options[] = {
     [VARIANT] = {"variant", 0, "NAME", "this tuning point (sagegen list) instead of each target's default"},
     [ALL_VARIANTS] = {"all-variants", 0, NULL, "every tuning point that can run"},
     [SAFE] = {"safe", 0, NULL, "also the safe form of each spec, for SAGE_FLAG_SAFE"},
-    [SOURCES] = {"sources", 0, NULL, "also the source for every target of the specs: libsage compiles it, with NVRTC, on "
-                                     "GPUs that no cubin is for"},
+    [SOURCES] = {"sources", 0, NULL,
+                 "also the source for every target of the specs: libsage compiles it, with NVRTC, on "
+                 "GPUs that no cubin is for"},
     [OUTPUT] = {"output", 'o', "FILE", "the pack; its name should end in .sagepack"},
     [JOBS] = {"jobs", 'j', "N", "kernels to compile at once; default: the number of CPUs"},
     [JSON] = {"json", 0, NULL, "the summary as JSON on standard output"},

@@ -57,7 +57,8 @@ void pack_write(struct pack_item *items, int count, struct buf *out) {
     put_rows(items, count, out);
     for (int i = 0; i < count; i++)
         for (int part = 0; part < PACK_PART_COUNT; part++)
-            if (part_of(&items[i], part)->data) buf_append(out, part_of(&items[i], part)->data, part_of(&items[i], part)->bytes);
+            if (part_of(&items[i], part)->data)
+                buf_append(out, part_of(&items[i], part)->data, part_of(&items[i], part)->bytes);
     key_hash(out->data + start, out->len - start, hash);
     buf_append(out, hash, PACK_TRAILER_BYTES);
 }

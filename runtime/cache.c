@@ -106,8 +106,8 @@ static void move_aside(sage_context *context, int shard, const char *key, const 
     char unique[CACHE_TEMPORARY_BYTES];
     cache_temporary_name(unique);
     if (!is_still(shard, key, read)) return;
-    bool moved = cache->writable &&
-                 cache_damaged_take(cache->root, cache->policy, shard, key, read, unique + CACHE_UNIQUE_AT);
+    bool moved =
+        cache->writable && cache_damaged_take(cache->root, cache->policy, shard, key, read, unique + CACHE_UNIQUE_AT);
     if (moved || is_still(shard, key, read))
         context_log(context, SAGE_LOG_WARNING, "cache entry %s is damaged (%s); it is rebuilt%s", key, reason,
                     moved ? ", and kept in damaged/" : "");

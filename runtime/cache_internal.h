@@ -1,6 +1,7 @@
 // cache_internal: what the files of the cache share: the opened directory, and where things lie in it.
 //   <root>/<2>/<key>/      entries          <root>/index/<2>/<request>   lines of the request index
-//   <root>/tmp/t<unique>   being written    <root>/tmp/x<unique>         being removed    <root>/damaged/   see cache_damaged.h
+//   <root>/tmp/t<unique>   being written    <root>/tmp/x<unique>         being removed    <root>/damaged/   see
+//   cache_damaged.h
 // SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_CACHE_INTERNAL_H
 #define SAGE_CACHE_INTERNAL_H

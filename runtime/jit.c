@@ -92,8 +92,7 @@ static void work(void *user, int index) {
     struct jit_kernel *kernel = &jit->kernels[index];
     kernel->blob = (struct sage_kernel_blob){0};
     kernel->status = jit_one(jit->context, kernel);
-    if (kernel->status != SAGE_OK)
-        snprintf(kernel->why, sizeof kernel->why, "%s", sage_last_error(jit->context));
+    if (kernel->status != SAGE_OK) snprintf(kernel->why, sizeof kernel->why, "%s", sage_last_error(jit->context));
 }
 
 sage_status jit_all(sage_context *context, struct jit_kernel *kernels, int count) {

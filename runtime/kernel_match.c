@@ -127,7 +127,8 @@ static bool is_better(const struct kernel_row *row, const struct kernel_row *bes
 }
 
 sage_status kernel_rows_choose(sage_context *context, const char *where, const struct kernel_rows *rows,
-                          const struct sage_kernel_request *request, const struct kernel_row *picked[SAGE_ROLE_COUNT]) {
+                               const struct sage_kernel_request *request,
+                               const struct kernel_row *picked[SAGE_ROLE_COUNT]) {
     const struct kernel_row *best = NULL;
     enum sage_role missing = SAGE_ROLE_COUNT;
     for (size_t i = 0; i < rows->count; i++) {

@@ -1,6 +1,5 @@
-// pack: see the header. Every size and offset is checked against the file's own size before it is used; the order of the
-// checks is that in which they explain most: magic, version, size, hash, rows.
-// SPDX-License-Identifier: Apache-2.0
+// pack: see the header. Every size and offset is checked against the file's own size before it is used; the order of
+// the checks is that in which they explain most: magic, version, size, hash, rows. SPDX-License-Identifier: Apache-2.0
 #include "pack.h"
 #include "context.h"
 #include "kernel_args.h"
@@ -45,8 +44,8 @@ static sage_status damaged(sage_context *context, const struct pack *pack, const
 static sage_status header_read(sage_context *context, struct pack *pack) {
     unsigned char header[PACK_HEADER_BYTES];
     if (pack->bytes < sizeof header + PACK_TRAILER_BYTES)
-        return context_error(context, SAGE_ERROR_CORRUPT, "%s is no pack of `sagegen pack`: %" PRIu64 " bytes are too few",
-                             pack->path, pack->bytes);
+        return context_error(context, SAGE_ERROR_CORRUPT,
+                             "%s is no pack of `sagegen pack`: %" PRIu64 " bytes are too few", pack->path, pack->bytes);
     SAGE_TRY(bytes_read(context, pack, 0, header, sizeof header));
     if (memcmp(header, PACK_MAGIC, 8) != 0)
         return context_error(context, SAGE_ERROR_CORRUPT, "%s is no pack of `sagegen pack`: it begins otherwise",
@@ -61,7 +60,8 @@ static sage_status header_read(sage_context *context, struct pack *pack) {
     char why[96];
     snprintf(why, sizeof why, "%" PRIu64 " bytes; its header says %" PRIu64, pack->bytes, bytes);
     if (bytes != pack->bytes) return damaged(context, pack, why);
-    if (pack_get(header + PACK_HEADER_UNUSED, 4) != 0) return damaged(context, pack, "its header is not of this format");
+    if (pack_get(header + PACK_HEADER_UNUSED, 4) != 0)
+        return damaged(context, pack, "its header is not of this format");
     if (count > PACK_KERNELS_MAX || count * PACK_ROW_BYTES > bytes - sizeof header - PACK_TRAILER_BYTES)
         return damaged(context, pack, "its header counts more kernels than it holds");
     pack->count = (int)count;

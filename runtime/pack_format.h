@@ -16,20 +16,20 @@
 enum pack_part { PACK_PART_META, PACK_PART_CUBIN, PACK_PART_SOURCE, PACK_PART_COUNT };
 
 enum pack_header { /* offsets */
-    PACK_HEADER_MAGIC = 0,
-    PACK_HEADER_VERSION = 8,  /* 4 bytes */
-    PACK_HEADER_COUNT = 12,   /* 4 bytes: kernels */
-    PACK_HEADER_FILE = 16,    /* 8 bytes: of the whole file */
-    PACK_HEADER_META = 24,    /* 4 bytes: SAGE_META_VERSION of the metadata */
-    PACK_HEADER_UNUSED = 28,  /* 4 bytes: 0 */
-    PACK_HEADER_BYTES = 32
+                   PACK_HEADER_MAGIC = 0,
+                   PACK_HEADER_VERSION = 8, /* 4 bytes */
+                   PACK_HEADER_COUNT = 12,  /* 4 bytes: kernels */
+                   PACK_HEADER_FILE = 16,   /* 8 bytes: of the whole file */
+                   PACK_HEADER_META = 24,   /* 4 bytes: SAGE_META_VERSION of the metadata */
+                   PACK_HEADER_UNUSED = 28, /* 4 bytes: 0 */
+                   PACK_HEADER_BYTES = 32
 };
 
-enum pack_row { /* offsets; a part of 0 bytes is not there, and its offset is 0 */
-    PACK_ROW_OFFSET = 0,      /* 8 bytes of each part: from the start of the file */
-    PACK_ROW_SIZE = 24,       /* 4 bytes of each part */
-    PACK_ROW_UNUSED = 36,     /* 4 bytes: 0 */
-    PACK_ROW_BYTES = 40
+enum pack_row {                       /* offsets; a part of 0 bytes is not there, and its offset is 0 */
+                PACK_ROW_OFFSET = 0,  /* 8 bytes of each part: from the start of the file */
+                PACK_ROW_SIZE = 24,   /* 4 bytes of each part */
+                PACK_ROW_UNUSED = 36, /* 4 bytes: 0 */
+                PACK_ROW_BYTES = 40
 };
 
 enum { PACK_TRAILER_BYTES = 32, PACK_KERNELS_MAX = 1 << 16, PACK_CUBIN_MAX = 256 << 20, PACK_SOURCE_MAX = 64 << 20 };

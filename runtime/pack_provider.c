@@ -1,5 +1,5 @@
-// pack_provider: see the header. Asks kernel_match which kernels answer; reads those alone; keeps nothing between calls.
-// SPDX-License-Identifier: Apache-2.0
+// pack_provider: see the header. Asks kernel_match which kernels answer; reads those alone; keeps nothing between
+// calls. SPDX-License-Identifier: Apache-2.0
 #include "pack_provider.h"
 #include "context.h"
 #include "jit.h"
@@ -38,8 +38,8 @@ static sage_status find(sage_context *context, const struct pack *pack, enum pac
         char name[16];
         if (kernel->bytes[part] == 0) continue;
         snprintf(name, sizeof name, "%08d", i);
-        SAGE_TRY(kernel_rows_offer(context, rows, request, &kernel->meta,
-                                   rank_of(context, kernel, part, request->sm), name));
+        SAGE_TRY(kernel_rows_offer(context, rows, request, &kernel->meta, rank_of(context, kernel, part, request->sm),
+                                   name));
     }
     return kernel_rows_choose(context, pack->path, rows, request, picked);
 }

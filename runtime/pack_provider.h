@@ -1,5 +1,5 @@
-// pack_provider: kernels from packs: their cubins, and for GPUs that no cubin is for, their sources, compiled and cached.
-// SPDX-License-Identifier: Apache-2.0
+// pack_provider: kernels from packs: their cubins, and for GPUs that no cubin is for, their sources, compiled and
+// cached. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_PACK_PROVIDER_H
 #define SAGE_PACK_PROVIDER_H
 

@@ -16,8 +16,8 @@ enum {
 
 struct plan_row {
     struct plan_row *next;
-    sage_attention_desc desc; /* defaults filled in; spec is owned */
-    char *spec;               /* NULL: none was asked for */
+    sage_attention_desc desc;  /* defaults filled in; spec is owned */
+    char *spec;                /* NULL: none was asked for */
     sage_attention_plan *plan; /* NULL: being made */
 };
 
@@ -158,10 +158,10 @@ static void prewarm_one(void *user, int index) {
     const sage_attention_desc *desc = (const void *)((const char *)all->descs + (size_t)index * all->stride);
     sage_attention_desc filled;
     sage_attention_plan *plan;
-    sage_status status = desc->size == all->stride ? select_check_desc(all->context, desc, &filled)
-                                                   : context_error(all->context, SAGE_ERROR_INVALID_ARGUMENT,
-                                                                   "size = %zu, that of descs[0] is %zu", desc->size,
-                                                                   all->stride);
+    sage_status status = desc->size == all->stride
+                             ? select_check_desc(all->context, desc, &filled)
+                             : context_error(all->context, SAGE_ERROR_INVALID_ARGUMENT,
+                                             "size = %zu, that of descs[0] is %zu", desc->size, all->stride);
     if (status == SAGE_OK) status = get(all->context, &filled, &plan);
     if (status == SAGE_OK) return;
     pthread_mutex_lock(&all->lock);

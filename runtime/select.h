@@ -14,9 +14,9 @@ struct select_families {
     int count;
 };
 
-// Copies a caller's struct, which begins with its size, to *out, of known_bytes; what an older one lacks is zero. Refuses
-// one smaller than oldest_bytes, that of the first version, and one with members that this library does not know and
-// that are not zero. what: "desc". Errors: INVALID_ARGUMENT.
+// Copies a caller's struct, which begins with its size, to *out, of known_bytes; what an older one lacks is zero.
+// Refuses one smaller than oldest_bytes, that of the first version, and one with members that this library does not
+// know and that are not zero. what: "desc". Errors: INVALID_ARGUMENT.
 sage_status select_read_struct(sage_context *context, const char *what, const void *given, size_t oldest_bytes,
                                size_t known_bytes, void *out);
 // desc with the defaults of head_dim_v and sm_scale filled in. Errors: INVALID_ARGUMENT with the member and its value.

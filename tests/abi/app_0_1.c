@@ -1,7 +1,7 @@
 // app_0_1: an application built against sage.h as it was at version 0.1 (sage_0_1.h, frozen: never edit it), run with
-// the libsage.so of today. Every struct ends where memory ends, so that a library that reads a member of a later version
-// faults. usage: app_0_1 KERNEL_DIR FAKE_CUDA; exit status 0: all is as it was.
-// SPDX-License-Identifier: Apache-2.0
+// the libsage.so of today. Every struct ends where memory ends, so that a library that reads a member of a later
+// version faults. usage: app_0_1 KERNEL_DIR FAKE_CUDA; exit status 0: all is as it was. SPDX-License-Identifier:
+// Apache-2.0
 #include "sage_0_1.h"
 #include "fake_cuda.h"
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
         if (!(condition)) {                                                                                            \
-            fprintf(stderr, "app_0_1.c:%d: %s; %s\n", __LINE__, #condition, sage_last_error(context));                  \
+            fprintf(stderr, "app_0_1.c:%d: %s; %s\n", __LINE__, #condition, sage_last_error(context));                 \
             return 1;                                                                                                  \
         }                                                                                                              \
     } while (0)
@@ -44,7 +44,8 @@ static int run(sage_context *context, const sage_attention_plan *plan, const str
     static uint16_t tensor[4][64 * 128];
     static float lse[64];
     const sage_tensor rows = {NULL, 64 * 128, 64 * 128, 128};
-    sage_attention_args args = {.size = sizeof args, .shape = {1, 1, 1, 64, 64}, .q = rows, .k = rows, .v = rows, .o = rows};
+    sage_attention_args args = {
+        .size = sizeof args, .shape = {1, 1, 1, 64, 64}, .q = rows, .k = rows, .v = rows, .o = rows};
     args.q.data = tensor[0], args.k.data = tensor[1], args.v.data = tensor[2], args.o.data = tensor[3], args.lse = lse;
     args.workspace_bytes = sage_attention_workspace_bytes(plan, &args.shape);
     CHECK(args.workspace_bytes > 0);

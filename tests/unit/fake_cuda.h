@@ -5,7 +5,8 @@
 // Device memory is host memory (cuMemAlloc is malloc), work on streams happens at once, kernels do nothing unless a
 // hook is set. As with the real driver, a process is refused whose parent called any entry before it forked: every
 // entry then returns 3 (CUDA_ERROR_NOT_INITIALIZED). Any image loads as a module with any function, except one that
-// begins with "BAD" (CUDA_ERROR_INVALID_IMAGE); it is launched in the context that it was loaded into, or refused. SPDX-License-Identifier: Apache-2.0
+// begins with "BAD" (CUDA_ERROR_INVALID_IMAGE); it is launched in the context that it was loaded into, or refused.
+// SPDX-License-Identifier: Apache-2.0
 #ifndef FAKE_CUDA_H
 #define FAKE_CUDA_H
 

@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-// X(type, failure, name, parameters, arguments): what fails by its value and errno. openat, read, pread, write, close and
-// pthread_create are below.
+// X(type, failure, name, parameters, arguments): what fails by its value and errno. openat, read, pread, write, close
+// and pthread_create are below.
 #define FAULT_CALLS(X)                                                                                                 \
     X(int, -1, mkdir, (const char *path, mode_t mode), (path, mode))                                                   \
     X(int, -1, mkdirat, (int dir, const char *name, mode_t mode), (dir, name, mode))                                   \
@@ -32,10 +32,15 @@ static struct {
     bool lasting, struck;
 } fault = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-const char *const fault_names[] = {
-    "openat", "read", "pread", "write", "fsync", "close", "pthread_create",
+const char *const fault_names[] = {"openat",
+                                   "read",
+                                   "pread",
+                                   "write",
+                                   "fsync",
+                                   "close",
+                                   "pthread_create",
 #define FAULT_NAME(type, failure, name, parameters, arguments) #name,
-    FAULT_CALLS(FAULT_NAME) NULL};
+                                   FAULT_CALLS(FAULT_NAME) NULL};
 
 void fault_arm(const char *name, int error, int n, bool lasting) {
     pthread_mutex_lock(&fault.lock);

@@ -1,6 +1,5 @@
-// fault_layer: system calls of libsage that fail on demand. CMake links the test with --wrap for each of FAULT_CALLS, so
-// that libsage's own calls, not libc's, come through fault_layer.c.
-// SPDX-License-Identifier: Apache-2.0
+// fault_layer: system calls of libsage that fail on demand. CMake links the test with --wrap for each of FAULT_CALLS,
+// so that libsage's own calls, not libc's, come through fault_layer.c. SPDX-License-Identifier: Apache-2.0
 #ifndef FAULT_LAYER_H
 #define FAULT_LAYER_H
 

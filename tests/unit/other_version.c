@@ -1,5 +1,5 @@
-// other_version: a program with a libsage of another metadata version, run by test_concurrency on a cache that it shares.
-// usage: other_version CACHE_DIR put|get|each KEY. Exit status: 0 done or found, 1 not found, 2 failed.
+// other_version: a program with a libsage of another metadata version, run by test_concurrency on a cache that it
+// shares. usage: other_version CACHE_DIR put|get|each KEY. Exit status: 0 done or found, 1 not found, 2 failed.
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime_fixture.h"
 #include "cache.h"
@@ -37,8 +37,8 @@ int main(int argc, char **argv) {
     if (argc != 4) return 2;
     const sage_options options = {.size = sizeof options, .device = -1, .cache_dir = argv[1]};
     if (sage_context_create(&options, &context) != SAGE_OK) return 2;
-    int result = strcmp(argv[2], "put") == 0   ? put(context, argv[3])
-                 : strcmp(argv[2], "get") == 0 ? get(context, argv[3])
+    int result = strcmp(argv[2], "put") == 0                     ? put(context, argv[3])
+                 : strcmp(argv[2], "get") == 0                   ? get(context, argv[3])
                  : cache_each(context, look, context) == SAGE_OK ? 0
                                                                  : 2;
     sage_context_destroy(context);

@@ -1,6 +1,6 @@
-// test_concurrency: processes and threads on one cache: 16 and 16 that start on an empty one, 500 that are killed at any
-// moment, two versions of libsage, and readers beside gc. What anybody loads is right to the bit; what was published is
-// there. SPDX-License-Identifier: Apache-2.0
+// test_concurrency: processes and threads on one cache: 16 and 16 that start on an empty one, 500 that are killed at
+// any moment, two versions of libsage, and readers beside gc. What anybody loads is right to the bit; what was
+// published is there. SPDX-License-Identifier: Apache-2.0
 #include "pack_fixture.h"
 #include "cache.h"
 #include "fake_cuda.h"
@@ -48,7 +48,8 @@ struct start {
 
 static bool is_right(const struct sage_kernel_blob *blob, const char *role) {
     char expected[256];
-    snprintf(expected, sizeof expected, "cubin for --gpu-architecture=sm_80 of:\n// sm_80\nSLOW_int8_fp8 %s none\n", role);
+    snprintf(expected, sizeof expected, "cubin for --gpu-architecture=sm_80 of:\n// sm_80\nSLOW_int8_fp8 %s none\n",
+             role);
     return blob->cubin && strcmp(blob->cubin, expected) == 0;
 }
 
@@ -59,7 +60,8 @@ static int start_once(sage_context *context) {
     const sage_attention_desc desc = {.size = sizeof desc, .head_dim_qk = 128, .spec = "SLOW_int8_fp8"};
     const struct sage_provider *provider = &context->provider[1];
     if (provider->get(context, provider->user, &request_80, &set) != SAGE_OK) return 1;
-    bool right = is_right(&set.kernel[SAGE_ROLE_ATTN_FWD], "attn_fwd") && is_right(&set.kernel[SAGE_ROLE_QUANTISE], "quantise");
+    bool right =
+        is_right(&set.kernel[SAGE_ROLE_ATTN_FWD], "attn_fwd") && is_right(&set.kernel[SAGE_ROLE_QUANTISE], "quantise");
     kernel_set_free(context, &set);
     if (!right) return 2;
     if (sage_attention_plan_create(context, &desc, &plan) != SAGE_OK) return 3;
@@ -78,7 +80,8 @@ static void *start_thread(void *user) {
 
 static sage_context *open_context(void) {
     const char *const packs[] = {pack_path, NULL};
-    sage_options options = {.size = sizeof options, .packs = packs, .cache_dir = cache_dir, .nvrtc_path = FAKE_NVRTC_PATH};
+    sage_options options = {
+        .size = sizeof options, .packs = packs, .cache_dir = cache_dir, .nvrtc_path = FAKE_NVRTC_PATH};
     sage_context *context = NULL;
     assert_int_equal(sage_context_create(&options, &context), SAGE_OK);
     assert_int_equal(context->provider_count, 2); // cubins and sources
@@ -165,7 +168,8 @@ static int publish(sage_context *context, int index) {
     for (size_t i = 0; i < bytes; i++) cubin[i] = (unsigned char)(i * 7 + (size_t)index);
     const struct meta meta = fixture_meta("source", "ptx", cubin, bytes);
     if (meta_write(context, &meta, &text, &len) != SAGE_OK) return 1;
-    const struct cache_files files = {.meta = {text, len}, .cubin = {cubin, bytes}, .source = {"source", 6}, .ptx = {"ptx", 3}};
+    const struct cache_files files = {
+        .meta = {text, len}, .cubin = {cubin, bytes}, .source = {"source", 6}, .ptx = {"ptx", 3}};
     sage_status status = cache_put(context, key, &files);
     context_free(context, text);
     return status == SAGE_OK ? 0 : 2;

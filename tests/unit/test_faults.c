@@ -1,7 +1,6 @@
-// test_faults: every system call that libsage makes on the cache and on packs fails, once and for good, with every errno
-// that a disk has, and short; then real ones: a full disk, a read-only one, a limit on files and on their size. Nothing
-// crashes, nothing wrong is loaded, and what was put is found again.
-// SPDX-License-Identifier: Apache-2.0
+// test_faults: every system call that libsage makes on the cache and on packs fails, once and for good, with every
+// errno that a disk has, and short; then real ones: a full disk, a read-only one, a limit on files and on their size.
+// Nothing crashes, nothing wrong is loaded, and what was put is found again. SPDX-License-Identifier: Apache-2.0
 #include "pack_fixture.h"
 #include "cache.h"
 #include "fault_layer.h"
@@ -188,7 +187,8 @@ enum { CHILD_SKIPS = 77 };
 // A disk of its own, for this process and as long as it lives.
 static bool mount_small(const char *options) {
     return mkdir(cache_dir, 0700) == 0 && unshare(CLONE_NEWNS) == 0 &&
-           mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mount("sage", cache_dir, "tmpfs", 0, options) == 0;
+           mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("sage", cache_dir, "tmpfs", 0, options) == 0;
 }
 
 static int on_a_full_disk(void) {

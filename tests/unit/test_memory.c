@@ -1,7 +1,6 @@
-// test_memory: the n-th allocation fails, for all n, over every way through the public calls: packs, sources, kernel_dir,
-// the cache on disk and in memory, plans and runs. Each call then succeeds or says OUT_OF_MEMORY, leaves its output
-// untouched, and gives all memory back.
-// SPDX-License-Identifier: Apache-2.0
+// test_memory: the n-th allocation fails, for all n, over every way through the public calls: packs, sources,
+// kernel_dir, the cache on disk and in memory, plans and runs. Each call then succeeds or says OUT_OF_MEMORY, leaves
+// its output untouched, and gives all memory back. SPDX-License-Identifier: Apache-2.0
 #include "pack_fixture.h"
 #include "cache.h"
 #include "fake_cuda.h"
@@ -67,7 +66,8 @@ static sage_status plan_and_run(sage_context *context) {
         return status;
     }
     const sage_tensor rows = {NULL, 64 * 128, 64 * 128, 128};
-    sage_attention_args args = {.size = sizeof args, .shape = {1, 1, 1, 64, 64}, .q = rows, .k = rows, .v = rows, .o = rows};
+    sage_attention_args args = {
+        .size = sizeof args, .shape = {1, 1, 1, 64, 64}, .q = rows, .k = rows, .v = rows, .o = rows};
     args.q.data = tensor[0], args.k.data = tensor[1], args.v.data = tensor[2], args.o.data = tensor[3];
     args.workspace_bytes = sage_attention_workspace_bytes(plan, &args.shape);
     args.workspace = aligned_alloc(256, (args.workspace_bytes + 255) / 256 * 256);
@@ -86,6 +86,23 @@ static sage_status with_plan(const struct setting *setting) {
     }
     status = plan_and_run(context);
     if (status == SAGE_OK) status = plan_and_run(context);
+    sage_context_destroy(context);
+    return status;
+}
+
+// Plans that the context keeps.
+static sage_status prewarmed_plans(void) {
+    sage_context *context = NULL;
+    const sage_attention_plan *plan = NULL;
+    const sage_attention_desc descs[] = {
+        {.size = sizeof *descs, .head_dim_qk = 128},
+        {.size = sizeof *descs, .head_dim_qk = 128, .spec = "int8_fp8_d128"},
+        {.size = sizeof *descs, .head_dim_qk = 128, .flags = SAGE_FLAG_LSE},
+    };
+    SAGE_TRY(open_context(&(struct setting){.pack = source_path}, &context));
+    sage_status status = sage_attention_prewarm(context, descs, 3);
+    if (status == SAGE_OK) status = sage_attention_plan_get(context, &descs[1], NULL, &plan);
+    assert_true((status == SAGE_OK) == (plan != NULL));
     sage_context_destroy(context);
     return status;
 }
@@ -158,7 +175,8 @@ static sage_status cache_calls(const char *dir) {
     const struct meta meta = fixture_meta("source", "ptx", "cubin", 5);
     SAGE_TRY(open_context(&(struct setting){.cache = dir}, &context));
     sage_status status = meta_write(context, &meta, &text, &len);
-    const struct cache_files files = {.meta = {text, len}, .cubin = {"cubin", 5}, .source = {"source", 6}, .ptx = {"ptx", 3}};
+    const struct cache_files files = {
+        .meta = {text, len}, .cubin = {"cubin", 5}, .source = {"source", 6}, .ptx = {"ptx", 3}};
     if (status == SAGE_OK) status = walk_through_cache(context, &files);
     context_free(context, text);
     sage_context_destroy(context);
@@ -206,6 +224,7 @@ FAIL_EACH(sources_on_an_empty_cache)
 FAIL_EACH(sources_on_a_full_cache)
 FAIL_EACH(a_folder_of_kernels)
 FAIL_EACH(nothing_answers)
+FAIL_EACH(prewarmed_plans)
 FAIL_EACH(cache_calls_on_disk)
 FAIL_EACH(cache_calls_in_memory)
 
@@ -255,6 +274,7 @@ int main(void) {
         cmocka_unit_test(memory_fails_in_sources_on_a_full_cache),
         cmocka_unit_test(memory_fails_in_a_folder_of_kernels),
         cmocka_unit_test(memory_fails_in_nothing_answers),
+        cmocka_unit_test(memory_fails_in_prewarmed_plans),
         cmocka_unit_test(memory_fails_in_cache_calls_on_disk),
         cmocka_unit_test(memory_fails_in_cache_calls_in_memory),
     };

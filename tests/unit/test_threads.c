@@ -1,6 +1,5 @@
-// test_threads: libsage in an application of many threads: several contexts, several GPUs of different kinds, plans that
-// the context keeps, prewarm, and captures. Also run under ThreadSanitizer.
-// SPDX-License-Identifier: Apache-2.0
+// test_threads: libsage in an application of many threads: several contexts, several GPUs of different kinds, plans
+// that the context keeps, prewarm, and captures. Also run under ThreadSanitizer. SPDX-License-Identifier: Apache-2.0
 #include "pack_fixture.h"
 #include "fake_cuda.h"
 #include <pthread.h>
@@ -26,7 +25,8 @@ static int run_plan(const sage_attention_plan *plan) {
     static _Thread_local uint16_t tensor[4][64 * 128];
     static _Thread_local _Alignas(256) unsigned char workspace[1 << 20];
     const sage_tensor rows = {NULL, 64 * 128, 64 * 128, 128};
-    sage_attention_args args = {.size = sizeof args, .shape = {1, 1, 1, 64, 64}, .q = rows, .k = rows, .v = rows, .o = rows};
+    sage_attention_args args = {
+        .size = sizeof args, .shape = {1, 1, 1, 64, 64}, .q = rows, .k = rows, .v = rows, .o = rows};
     args.q.data = tensor[0], args.k.data = tensor[1], args.v.data = tensor[2], args.o.data = tensor[3];
     args.workspace = workspace;
     args.workspace_bytes = sage_attention_workspace_bytes(plan, &args.shape);
