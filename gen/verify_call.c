@@ -3,8 +3,8 @@
 #include "verify.h"
 
 #include "context.h"
+#include "parallel.h"
 #include "reference/formats.h"
-#include "reference/parallel.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

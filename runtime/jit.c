@@ -87,7 +87,7 @@ struct jit {
 };
 
 // An error's text belongs to the thread that has it, so it is carried over.
-static void work(void *user, int index) {
+static void work(void *user, size_t index) {
     const struct jit *jit = user;
     struct jit_kernel *kernel = &jit->kernels[index];
     kernel->blob = (struct sage_kernel_blob){0};
@@ -97,7 +97,7 @@ static void work(void *user, int index) {
 
 sage_status jit_all(sage_context *context, struct jit_kernel *kernels, int count) {
     struct jit jit = {context, kernels};
-    parallel_each(count, 0, work, &jit);
+    parallel_for((size_t)count, 0, work, &jit);
     for (int i = 0; i < count; i++)
         if (kernels[i].status != SAGE_OK) return context_error(context, kernels[i].status, "%s", kernels[i].why);
     return SAGE_OK;

@@ -1,45 +1,43 @@
-// parallel: see the header. The next index is an atomic counter; nothing else is shared.
+// parallel: threads take item numbers from one atomic counter.
 // SPDX-License-Identifier: Apache-2.0
 #include "parallel.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <unistd.h>
 
-enum { THREADS_MAX = 16 };
+enum { THREAD_LIMIT = 256 };
 
-struct parallel {
-    int count;
-    void (*work)(void *user, int index);
+struct loop {
+    atomic_size_t next;
+    size_t count;
+    void (*work)(void *user, size_t i);
     void *user;
-    atomic_int next;
 };
 
-static void *take_all(void *user) {
-    struct parallel *all = user;
-    for (int i = atomic_fetch_add(&all->next, 1); i < all->count; i = atomic_fetch_add(&all->next, 1))
-        all->work(all->user, i);
+static void *run_items(void *argument) {
+    struct loop *loop = argument;
+    for (size_t i; (i = atomic_fetch_add(&loop->next, 1)) < loop->count;) loop->work(loop->user, i);
     return NULL;
 }
 
-static int thread_count(int wanted, int count) {
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    int threads = wanted > 0 ? wanted : cpus > 0 && cpus < THREADS_MAX ? (int)cpus : THREADS_MAX;
-    if (threads > THREADS_MAX) threads = THREADS_MAX;
-    return threads < count ? threads : count;
+static size_t thread_count(size_t count, int threads) {
+    long wanted = threads > 0 ? threads : sysconf(_SC_NPROCESSORS_ONLN);
+    if (wanted < 1) wanted = 1;
+    if (wanted > THREAD_LIMIT) wanted = THREAD_LIMIT;
+    return count < (size_t)wanted ? count : (size_t)wanted;
 }
 
-void parallel_each(int count, int threads, void (*work)(void *user, int index), void *user) {
-    struct parallel all = {.count = count, .work = work, .user = user, .next = 0};
-    pthread_t thread[THREADS_MAX];
+void parallel_for(size_t count, int threads, void (*work)(void *user, size_t i), void *user) {
+    struct loop loop = {.count = count, .work = work, .user = user};
+    atomic_init(&loop.next, 0);
+    pthread_t thread[THREAD_LIMIT];
+    size_t wanted = thread_count(count, threads), started = 0;
     sigset_t every, before;
-    int started = 0;
     sigfillset(&every);
     pthread_sigmask(SIG_SETMASK, &every, &before); // inherited by the new threads
-    for (int i = 1; i < thread_count(threads, count); i++)
-        if (pthread_create(&thread[started], NULL, take_all, &all) == 0) started++;
+    while (started + 1 < wanted && pthread_create(&thread[started], NULL, run_items, &loop) == 0) started++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    take_all(&all);
-    for (int i = 0; i < started; i++) pthread_join(thread[i], NULL);
+    run_items(&loop);
+    for (size_t i = 0; i < started; i++) pthread_join(thread[i], NULL);
 }

@@ -1,11 +1,13 @@
-// parallel: the same work for many indices, on the CPUs that there are. Threads live for one call alone.
+// parallel: a loop over independent work items on a few threads. In: a count and a function. Items run in any order,
+// each once. Where a thread cannot be started its share is done by the others, so it never fails. No state outlives a
+// call. The threads take no signals.
 // SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_PARALLEL_H
 #define SAGE_PARALLEL_H
 
-// Calls work(user, i) once for each i of 0...count - 1, in any order, from the calling thread and up to `threads` - 1
-// others (threads <= 0: one per CPU), and returns when all are done. A thread that cannot be had is no error. The
-// others take no signals.
-void parallel_each(int count, int threads, void (*work)(void *user, int index), void *user);
+#include <stddef.h>
+
+// Calls work(user, i) for i in [0, count). threads <= 0: one per online CPU.
+void parallel_for(size_t count, int threads, void (*work)(void *user, size_t i), void *user);
 
 #endif

@@ -148,14 +148,14 @@ struct prewarm {
     const sage_attention_desc *descs;
     size_t stride; /* bytes from one description to the next: the caller's may be of another version */
     pthread_mutex_t lock;
-    int failed; /* index of the first that failed; -1: none */
+    size_t failed; /* index of the first that failed; the count: none */
     sage_status status;
     char why[CONTEXT_ERROR_BYTES / 2];
 };
 
-static void prewarm_one(void *user, int index) {
+static void prewarm_one(void *user, size_t index) {
     struct prewarm *all = user;
-    const sage_attention_desc *desc = (const void *)((const char *)all->descs + (size_t)index * all->stride);
+    const sage_attention_desc *desc = (const void *)((const char *)all->descs + index * all->stride);
     sage_attention_desc filled;
     sage_attention_plan *plan;
     sage_status status = desc->size == all->stride
@@ -165,7 +165,7 @@ static void prewarm_one(void *user, int index) {
     if (status == SAGE_OK) status = get(all->context, &filled, &plan);
     if (status == SAGE_OK) return;
     pthread_mutex_lock(&all->lock);
-    if (all->failed < 0 || index < all->failed) {
+    if (index < all->failed) {
         all->failed = index;
         all->status = status;
         snprintf(all->why, sizeof all->why, "%s", sage_last_error(all->context));
@@ -177,16 +177,16 @@ sage_status sage_attention_prewarm(sage_context *context, const sage_attention_d
     if (context == NULL || (descs == NULL && count > 0))
         return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "%s is NULL", context == NULL ? "context" : "descs");
     if (count == 0) return SAGE_OK;
-    struct prewarm all = {.context = context, .descs = descs, .stride = descs->size, .failed = -1};
+    struct prewarm all = {.context = context, .descs = descs, .stride = descs->size, .failed = count};
     if (count > PREWARM_MAX || all.stride % sizeof(size_t) != 0 || all.stride > DESC_BYTES_MAX)
         return context_error(context, SAGE_ERROR_INVALID_ARGUMENT,
                              "prewarm: %zu descriptions of size %zu; at most %d, of sizeof(sage_attention_desc)", count,
                              all.stride, PREWARM_MAX);
     pthread_mutex_init(&all.lock, NULL);
-    parallel_each((int)count, PREWARM_THREADS, prewarm_one, &all);
+    parallel_for(count, PREWARM_THREADS, prewarm_one, &all);
     pthread_mutex_destroy(&all.lock);
-    if (all.failed < 0) return SAGE_OK;
-    return context_error(context, all.status, "descs[%d]: %s", all.failed, all.why);
+    if (all.failed == count) return SAGE_OK;
+    return context_error(context, all.status, "descs[%zu]: %s", all.failed, all.why);
 }
 
 /* -- Life -----------------------------------------------------------------------------------------------------------

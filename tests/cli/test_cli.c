@@ -578,6 +578,19 @@ static void test_bench_measures_all_contenders(void **state) {
     unsetenv("SAGE_DRIVER");
 }
 
+// Where the disk takes no more, there is no pack, and nothing of it.
+static void test_a_pack_is_whole_or_not_there(void **state) {
+    (void)state;
+    char command[512];
+    setenv("SAGE_NVRTC", FAKE_NVRTC_PATH, 1);
+    snprintf(command, sizeof command,
+             "cd %s && trap '' XFSZ && ulimit -f 40 && %s pack int8_fp16_d32 --arch sm_80 -o app.sagepack 2>err; "
+             "test $? = 1 && grep -q 'app.sagepack: File too large' err && test -z \"$(ls -A | grep sagepack)\"",
+             cli.dir, SAGEGEN_PATH);
+    assert_int_equal(system(command), 0);
+    unsetenv("SAGE_NVRTC");
+}
+
 // Packs need no real compiler to be written and checked.
 static void test_pack_and_inspect(void **state) {
     (void)state;
@@ -607,6 +620,9 @@ static void test_pack_and_inspect(void **state) {
     assert_string_equal(json_string_value(json_object_get(first, "spec")), "int8_fp16_d32");
     assert_true(json_integer_value(json_object_get(first, "source_bytes")) > 1000);
     json_decref(packs);
+    expect("pack int8_fp16_d32 --arch sm_80 --io bf16 --mask none --sources --safe -o again.sagepack", 0, "30 kernels", "");
+    snprintf(path, sizeof path, "cd %s && cmp again.sagepack new/all.sagepack", cli.dir);
+    assert_int_equal(system(path), 0);
     expect("inspect", 2, "", "no pack given");
     expect("inspect app.sagepack none.sagepack", 1, "app.sagepack: 3 kernels", "none.sagepack");
     snprintf(path, sizeof path, "%s/app.sagepack", cli.dir);
@@ -639,6 +655,7 @@ int main(void) {
         TEST(test_native_without_a_gpu_is_a_failure),
         TEST(test_cache_path),
         TEST(test_pack_and_inspect),
+        TEST(test_a_pack_is_whole_or_not_there),
         TEST(test_kernels_are_built_once),
         TEST(test_out_writes_whole_files_and_replaces_no_others),
         TEST(test_safe_files_lie_beside_plain_ones),

@@ -87,7 +87,11 @@ static void set_up_cache(void) {
 
 // For each call, errno and n: sets up, arms, uses. `use` disarms, and sets was_struck.
 static void fail_each(void (*prepare)(void), void (*use)(void)) {
+#ifdef __SANITIZE_ADDRESS__ // which takes its time
+    static const int errors[] = {EACCES, ENOSPC, EINTR, FAULT_SHORT};
+#else
     static const int errors[] = {EACCES, ENOSPC, EIO, EROFS, EMFILE, ENOMEM, EINTR, EDQUOT, ESTALE, FAULT_SHORT};
+#endif
     int faults = 0;
     for (int call = 0; fault_names[call]; call++) {
         for (size_t e = 0; e < sizeof errors / sizeof *errors; e++) {
@@ -150,7 +154,7 @@ static bool use_pack_once(bool must) {
         assert_false(must);
         return false;
     }
-    bool both = ask(context, 0, 90, cubin) & ask(context, 1, 80, compiled);
+    const bool loaded = ask(context, 0, 90, cubin), both = ask(context, 1, 80, compiled) && loaded;
     sage_context_destroy(context);
     return both;
 }
