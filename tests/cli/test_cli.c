@@ -1,6 +1,7 @@
 // Tests of the program as a user meets it: exit statuses, messages, JSON, files. Runs the built sagegen in a temporary
 // directory with a cache of its own. The parts that compile skip themselves where there is no NVRTC.
 // SPDX-License-Identifier: Apache-2.0
+#include "fake_cuda.h"
 #include "runtime_fixture.h"
 
 #include <jansson.h>
@@ -578,6 +579,31 @@ static void test_bench_measures_all_contenders(void **state) {
     unsetenv("SAGE_DRIVER");
 }
 
+// An application without libsagegen, on a GPU that is newer than every target: NVRTC compiles what the pack carries.
+static void test_a_plan_from_packed_sources(void **state) {
+    (void)state;
+    char path[128];
+    const char *const packs[] = {path, NULL};
+    sage_context *context = NULL;
+    sage_attention_plan *plan = NULL;
+    struct fake_cuda cuda = fake_cuda_open(FAKE_CUDA_PATH);
+    need_nvrtc();
+    expect("pack int8_fp16_d32 --arch sm_80 --io bf16 --mask none --sources -o app.sagepack", 0, "3 cubins, 15 sources", "");
+    snprintf(path, sizeof path, "%s/app.sagepack", cli.dir);
+    setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
+    cuda.set_sm(100);
+    const sage_options options = {.size = sizeof options, .packs = packs};
+    const sage_attention_desc desc = {.size = sizeof desc, .head_dim_qk = 32};
+    assert_int_equal(sage_context_create(&options, &context), SAGE_OK);
+    assert_int_equal(sage_attention_plan_create(context, &desc, &plan), SAGE_OK);
+    assert_non_null(strstr(sage_attention_plan_describe(plan), "int8_fp16_d32 "));
+    assert_non_null(strstr(sage_attention_plan_describe(plan), " sm_100"));
+    sage_attention_plan_destroy(plan);
+    sage_context_destroy(context);
+    unsetenv("SAGE_DRIVER");
+    expect("cache verify", 0, "18 of 18 kernels are whole", ""); // those of the pack, and the three that were made here
+}
+
 // Where the disk takes no more, there is no pack, and nothing of it.
 static void test_a_pack_is_whole_or_not_there(void **state) {
     (void)state;
@@ -656,6 +682,7 @@ int main(void) {
         TEST(test_cache_path),
         TEST(test_pack_and_inspect),
         TEST(test_a_pack_is_whole_or_not_there),
+        TEST(test_a_plan_from_packed_sources),
         TEST(test_kernels_are_built_once),
         TEST(test_out_writes_whole_files_and_replaces_no_others),
         TEST(test_safe_files_lie_beside_plain_ones),
