@@ -5,6 +5,7 @@
 #include "compile.h"
 #include "context.h"
 #include "key.h"
+#include "nvrtc.h"
 #include "parallel.h"
 #include <stdio.h>
 #include <string.h>
@@ -65,6 +66,25 @@ static sage_status publish(sage_context *context, const struct jit_kernel *kerne
     return SAGE_OK;
 }
 
+// Whether the NVRTC that there is knows the target; an older one than the GPU does not. Errors: UNSUPPORTED, so that
+// other providers are asked.
+static sage_status check_target(sage_context *context, const struct jit_kernel *kernel) {
+    enum { ARCHS_MAX = 256 };
+    const struct nvrtc_api *api;
+    struct meta_target target;
+    int archs[ARCHS_MAX], count = 0, major = 0, minor = 0;
+    SAGE_TRY(nvrtc_load(context, &api));
+    if (!meta_target_parse(kernel->target, &target) || api->get_arch_count(&count) != NVRTC_RESULT_SUCCESS ||
+        count > ARCHS_MAX || api->get_archs(archs) != NVRTC_RESULT_SUCCESS)
+        return SAGE_OK; // the compiler will say
+    for (int i = 0; i < count; i++)
+        if (archs[i] == target.sm) return SAGE_OK;
+    api->version(&major, &minor);
+    return context_error(context, SAGE_ERROR_UNSUPPORTED,
+                         "NVRTC %d.%d does not know %s; install a newer one, or name it in SAGE_NVRTC", major, minor,
+                         kernel->target);
+}
+
 static sage_status jit_one(sage_context *context, struct jit_kernel *kernel) {
     const struct compile_input input = {.source = kernel->source,
                                         .source_bytes = (size_t)kernel->meta->source_bytes,
@@ -73,6 +93,7 @@ static sage_status jit_one(sage_context *context, struct jit_kernel *kernel) {
     char key[KEY_BYTES];
     SAGE_TRY(key_compute(context, &input, key));
     if (entry_get(context, kernel, key, &kernel->blob)) return SAGE_OK;
+    SAGE_TRY(check_target(context, kernel));
     context_log(context, SAGE_LOG_INFO, "compiling %s for %s", kernel->meta->entry, kernel->target);
     struct compile_result result = {0};
     sage_status status = compile_source(context, &input, &result);

@@ -18,7 +18,8 @@ struct jit_kernel {
 };
 
 // Gets all kernels from the cache or compiles them, as many at once as there are CPUs. Returns the first status, in
-// order, that is not OK, with its text set. Errors: those of key_compute, compile_source and cache_put.
+// order, that is not OK, with its text set. Errors: those of key_compute, compile_source and cache_put;
+// UNSUPPORTED (an NVRTC older than the target).
 sage_status jit_all(sage_context *context, struct jit_kernel *kernels, int count);
 
 #endif

@@ -114,13 +114,14 @@ FAKE_ENTRY(int, nvrtcGetProgramLog, void *handle, char *log) {
     return SUCCESS;
 }
 
+static const int supported[] = {80, 86, 89, 90, 100, 103, 120};
+
 FAKE_ENTRY(int, nvrtcGetNumSupportedArchs, int *count) {
-    *count = 2;
+    *count = sizeof supported / sizeof *supported;
     return SUCCESS;
 }
 
 FAKE_ENTRY(int, nvrtcGetSupportedArchs, int *archs) {
-    archs[0] = 80;
-    archs[1] = 90;
+    memcpy(archs, supported, sizeof supported);
     return SUCCESS;
 }

@@ -388,6 +388,12 @@ static void failures_of_the_compiler_are_told(void **state) {
     nvrtc.fail_from(-1);
     expect_compiled(context, 120, "sm_120a", "sm_120a");
     sage_context_destroy(context);
+    pack_fixture_add_set(&kernels, base(), "sm_89", WITH_SOURCE);
+    write_pack();
+    context = context_with(NULL, FAKE_NVRTC_PATH);
+    assert_int_equal(ask(context, request_for(130), &set), SAGE_ERROR_UNSUPPORTED); // the stand-in is older than that
+    assert_non_null(strstr(sage_last_error(context), "NVRTC 13.0 does not know sm_130; install a newer one"));
+    sage_context_destroy(context);
 }
 
 static void a_plan_comes_from_sources_alone(void **state) {
