@@ -5,6 +5,8 @@
 #include "context.h"
 #include "parallel.h"
 #include "select.h"
+#include <assert.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +28,9 @@ struct plan_table {
     pthread_cond_t made; /* some row was filled or taken out */
     struct plan_row *rows;
 };
+
+static_assert(offsetof(sage_attention_desc, flags) + sizeof(unsigned) == sizeof(sage_attention_desc),
+              "is_same compares every member of sage_attention_desc up to its last, flags");
 
 /* -- Rows -----------------------------------------------------------------------------------------------------------
  */
