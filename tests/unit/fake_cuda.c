@@ -20,9 +20,16 @@ enum {
     INVALID_DEVICE = 101,
     INVALID_IMAGE = 200,
     INVALID_CONTEXT = 201,
-    ILLEGAL_ADDRESS = 700
+    ILLEGAL_ADDRESS = 700,
+    CAPTURE_UNSUPPORTED = 900
 };
-enum { STACK_MAX = 32 };
+enum { STACK_MAX = 32, FAKE_CUDA_NODES_MAX = 64 };
+
+// What a captured stream was given; an executable one is a copy.
+struct fake_graph {
+    int count;
+    struct fake_cuda_launch launch[FAKE_CUDA_NODES_MAX];
+};
 
 struct fake_function {
     struct fake_function *next;
@@ -47,6 +54,8 @@ static struct {
     int fail_result;
     void (*hook)(void *user, const struct fake_cuda_launch *launch);
     void *hook_user;
+    void *captured_stream;
+    struct fake_graph *captured; /* NULL: none */
     struct fake_cuda_counts counts;
     int primary[FAKE_CUDA_DEVICES_MAX]; /* their addresses are the primary contexts */
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER, .sm = {90, 90, 90, 90}, .device_count = 1, .cuda_version = 13000};
@@ -343,6 +352,14 @@ FAKE_ENTRY(cuFuncLoad, void *function) {
     return function ? OK : INVALID_VALUE;
 }
 
+static void perform(const struct fake_cuda_launch *launch) {
+    pthread_mutex_lock(&state.lock);
+    if (state.counts.launches < FAKE_CUDA_LAUNCHES_MAX) launch_log[state.counts.launches] = *launch;
+    ++state.counts.launches;
+    pthread_mutex_unlock(&state.lock);
+    if (state.hook) state.hook(state.hook_user, launch);
+}
+
 FAKE_ENTRY(cuLaunchKernel, void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
            unsigned block_y, unsigned block_z, unsigned smem_bytes, void *stream, void **params, void **extra) {
     ENTER_TO_WORK(NULL);
@@ -357,11 +374,64 @@ FAKE_ENTRY(cuLaunchKernel, void *function, unsigned grid_x, unsigned grid_y, uns
                                       .current_context = stack[depth - 1]};
     memcpy(launch.function, launched->name, sizeof launch.function);
     if (state.args_bytes) memcpy(launch.args, params[0], state.args_bytes);
-    pthread_mutex_lock(&state.lock);
-    if (state.counts.launches < FAKE_CUDA_LAUNCHES_MAX) launch_log[state.counts.launches] = launch;
-    ++state.counts.launches;
-    pthread_mutex_unlock(&state.lock);
-    if (state.hook) state.hook(state.hook_user, &launch);
+    if (state.captured && state.captured_stream == stream) {
+        if (state.captured->count == FAKE_CUDA_NODES_MAX) return 2;
+        state.captured->launch[state.captured->count++] = launch;
+        return OK;
+    }
+    perform(&launch);
+    return OK;
+}
+
+/* -- Graphs: one stream at a time ---------------------------------------------------------------------------------
+ */
+
+FAKE_ENTRY(cuStreamBeginCapture_v2, void *stream, int mode) {
+    ENTER_TO_WORK(NULL);
+    (void)mode;
+    if (!stream || state.captured) return CAPTURE_UNSUPPORTED;
+    state.captured_stream = stream;
+    state.captured = calloc(1, sizeof *state.captured);
+    return state.captured ? OK : 2;
+}
+
+FAKE_ENTRY(cuStreamEndCapture, void *stream, void **graph) {
+    ENTER(NULL);
+    if (!state.captured || state.captured_stream != stream) return INVALID_VALUE;
+    *graph = state.captured;
+    state.captured = NULL;
+    return OK;
+}
+
+FAKE_ENTRY(cuGraphInstantiateWithFlags, void **exec, void *graph, unsigned long long flags) {
+    ENTER(NULL);
+    struct fake_graph *copy = malloc(sizeof *copy);
+    if (flags || !copy) return INVALID_VALUE;
+    memcpy(copy, graph, sizeof *copy);
+    *exec = copy;
+    return OK;
+}
+
+FAKE_ENTRY(cuGraphLaunch, void *exec, void *stream) {
+    ENTER_TO_WORK(NULL);
+    const struct fake_graph *graph = exec;
+    for (int i = 0; i < graph->count; i++) {
+        struct fake_cuda_launch launch = graph->launch[i];
+        launch.stream = stream;
+        perform(&launch);
+    }
+    return OK;
+}
+
+FAKE_ENTRY(cuGraphExecDestroy, void *exec) {
+    ENTER(NULL);
+    free(exec);
+    return OK;
+}
+
+FAKE_ENTRY(cuGraphDestroy, void *graph) {
+    ENTER(NULL);
+    free(graph);
     return OK;
 }
 
@@ -379,8 +449,7 @@ FAKE_ENTRY(cuThreadExchangeStreamCaptureMode, int *mode) {
 
 FAKE_ENTRY(cuStreamIsCapturing, void *stream, int *status) {
     ENTER(NULL);
-    (void)stream;
-    *status = state.capturing ? 1 : 0;
+    *status = state.capturing || (state.captured && state.captured_stream == stream) ? 1 : 0;
     return OK;
 }
 
