@@ -263,7 +263,7 @@ static void *pool_work(void *user) {
 
 // By roles, those that take longest first; otherwise in the order given.
 static void pool_order(struct pool *pool, struct build_job *jobs, int count) {
-    static const enum sage_role order[] = {SAGE_ROLE_QUANTISE, SAGE_ROLE_ATTN_FWD, SAGE_ROLE_STATS, SAGE_ROLE_DELTA_S};
+    static const enum sage_role order[] = {SAGE_ROLE_QUANTISE_KV, SAGE_ROLE_ATTN_FWD, SAGE_ROLE_QUANTISE_Q, SAGE_ROLE_DELTA_S};
     static_assert(sizeof order / sizeof order[0] == SAGE_ROLE_COUNT, "every role has its turn");
     pool->order = xcalloc((size_t)count + 1, sizeof *pool->order);
     for (int turn = 0; turn < SAGE_ROLE_COUNT; turn++)

@@ -30,6 +30,7 @@ enum { WHY_BYTES = 2048, REPEAT_MAX = 100000, SLOW_CHECK = 2000000000 };
     X(PRECISION, "precision", "NAME", "int8_fp16, int8_fp8, int8_fp8acc16, fp4, fp8_fp8 or auto (the default)")        \
     X(DEVICE, "device", "NAME", "cuda (GPU 0), cuda:N, or vm, the PTX virtual machine (default: cuda, else vm)")       \
     X(ARCH, "arch", "TARGET", "of the machine (default: sm_90a, or the spec's first; fp4: sm_120a)")                   \
+    X(EMULATE, "emulate", "fp4", "run an fp4 spec on a GPU without 4-bit tensor cores (sm_80 to sm_90): slow, same operands")  \
     X(SEED, "seed", "N", "of the order in which the machine runs warps and lets copies land (default: 0)")             \
     X(COUNTS, "counts", NULL, "also print the machine's counts: instructions, bank conflicts, sectors")                \
     X(LAYOUT, "layout", "NAME", "of 4 or 3 dimensions: bhnd (the default) or bnhd")                                    \
@@ -55,7 +56,8 @@ static const struct cmd_syntax run_syntax = {
         "\nPTX runs on the CPU (--device vm): much slower, with races, stray accesses and the like as "
         "errors.",
     .examples = "  sagegen run --q q.npy --k k.npy --v v.npy --out o.npy --check\n"
-                "  sagegen run --tensors qkv.safetensors --names layer0.q,layer0.k,layer0.v --out o.npy --causal\n",
+                "  sagegen run --tensors qkv.safetensors --names layer0.q,layer0.k,layer0.v --out o.npy --causal\n"
+                "  sagegen run --emulate fp4 --q q.npy --k k.npy --v v.npy --out o.npy --check\n",
     .options = run_options,
 };
 
@@ -232,6 +234,10 @@ static bool check_words(struct run *run) {
         run->input_path[i] = xstrndup(run->input[i], path_len);
     }
     if (!run->value[OPTION_OUT]) return cmd_bad_input("--out FILE is missing; see sagegen run --help") == CMD_DONE;
+    if (run->value[OPTION_EMULATE] && strcmp(run->value[OPTION_EMULATE], "fp4") != 0)
+        return cmd_bad_input("--emulate takes fp4, not '%s'", run->value[OPTION_EMULATE]) == CMD_DONE;
+    if (run->value[OPTION_EMULATE] && run->value[OPTION_PRECISION])
+        return cmd_bad_input("--emulate and --precision exclude each other") == CMD_DONE;
     if (run->value[OPTION_SPEC] && run->value[OPTION_PRECISION])
         return cmd_bad_input("--spec and --precision exclude each other") == CMD_DONE;
     return parse_values(run);
@@ -298,9 +304,30 @@ static bool spec_fits(struct run *run, const struct spec *spec) {
     return d->errors == 0;
 }
 
+// For GPUs without 4-bit tensor cores the same kernels are made with products of f16 (nvfp4) or bf16 (mxfp4): every operand
+// is exact in them; the order and width of the sums are that GPU's.
+static bool emulate(struct run *run, struct spec *spec) {
+    static const enum spec_target targets[] = {SPEC_TARGET_SM_80, SPEC_TARGET_SM_86, SPEC_TARGET_SM_89, SPEC_TARGET_SM_90};
+    if (spec->qk_block == 0 && spec->pv_block == 0) {
+        diag_error(&run->specs.diag, spec_where(spec, "qk.format"), "%s has no 4-bit operands to emulate", spec->name);
+        return false;
+    }
+    spec->targets.count = 0;
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) spec->targets.item[spec->targets.count++] = (int)targets[i];
+    fprintf(stderr, "sagegen: note: 4-bit products are emulated: operands are exact, sums are those of this device's f16 or bf16 "
+                    "products\n");
+    return true;
+}
+
 static bool run_load_spec(struct run *run) {
-    if (!run->value[OPTION_SPEC]) return true;
-    return cmd_specs_add(&run->specs, run->value[OPTION_SPEC]) && spec_fits(run, &run->specs.item[0]->spec);
+    char shipped[32];
+    const char *name = run->value[OPTION_SPEC];
+    snprintf(shipped, sizeof shipped, "fp4_d%d", run->shape.dim_qk);
+    if (!name && run->value[OPTION_EMULATE]) name = shipped;
+    if (!name) return true;
+    if (!cmd_specs_add(&run->specs, name)) return false;
+    struct spec *spec = &run->specs.item[0]->spec;
+    return spec_fits(run, spec) && (!run->value[OPTION_EMULATE] || emulate(run, spec));
 }
 
 static bool run_open(struct run *run) {

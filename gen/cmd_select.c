@@ -161,7 +161,7 @@ static void list_roles(const struct listing *l, struct plan_request request) {
     for (int role = 0; role < SAGE_ROLE_COUNT; role++) {
         request.role = (enum sage_role)role;
         if (l->select->role.count && !contains(&l->select->role, role)) continue;
-        if (!plan_needs_role(request.spec, request.io, request.role)) continue;
+        if (!plan_needs_role(request.spec, request.role)) continue;
         int masks = request.role == SAGE_ROLE_ATTN_FWD ? l->mask.count : 1;
         for (int i = 0; i < masks; i++) {
             request.mask =

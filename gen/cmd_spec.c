@@ -171,7 +171,7 @@ int cmd_list(int argc, char **argv) {
 enum { EXPAND_SPEC, EXPAND_ROLE, EXPAND_ARCH, EXPAND_IO, EXPAND_MASK, EXPAND_VARIANT, EXPAND_SAFE, EXPAND_OUT };
 static const struct cmd_option expand_options[] = {
     [EXPAND_SPEC] = {"spec", 0, "FILE", "a kernel spec, or the name of a shipped one"},
-    [EXPAND_ROLE] = {"role", 0, "ROLE", "stats, quantise, delta_s or attn_fwd (default)"},
+    [EXPAND_ROLE] = {"role", 0, "ROLE", "quantise_q, quantise_kv, delta_s or attn_fwd (default)"},
     [EXPAND_ARCH] = {"arch", 0, "TARGET", "default: the spec's first"},
     [EXPAND_IO] = {"io", 0, "TYPE", "default: the spec's first"},
     [EXPAND_MASK] = {"mask", 0, "MASK", "default: the spec's first"},
@@ -185,7 +185,7 @@ static const struct cmd_syntax expand_syntax = {
     .name = "expand",
     .usage = "expand --spec FILE [options]",
     .summary = "Prints the CUDA text of one kernel. Compiles nothing.",
-    .examples = "  sagegen expand --spec fp4_d128 --role quantise --io bf16\n"
+    .examples = "  sagegen expand --spec fp4_d128 --role quantise_kv --io bf16\n"
                 "  sagegen expand --spec int8_fp16_d64 --arch sm_90a --mask causal -o kernel.cu\n",
     .options = expand_options,
 };

@@ -97,7 +97,7 @@ sage_status kernel_set_check(sage_context *context, const struct spec *spec,
 static int list_jobs(const struct plan_request *plan, const char *spec_text, struct build_job jobs[SAGE_ROLE_COUNT]) {
     int count = 0;
     for (int role = 0; role < SAGE_ROLE_COUNT; role++) {
-        if (!plan_needs_role(plan->spec, plan->io, (enum sage_role)role)) continue;
+        if (!plan_needs_role(plan->spec, (enum sage_role)role)) continue;
         jobs[count] = (struct build_job){.request = *plan, .spec_text = spec_text};
         jobs[count].request.role = (enum sage_role)role;
         if (role != SAGE_ROLE_ATTN_FWD) jobs[count].request.mask = SPEC_MASK_NONE;

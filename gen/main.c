@@ -57,7 +57,7 @@ static void print_help(void) {
     printf("\ncommands (sagegen COMMAND --help says more):\n");
     for (int i = 0; i < COMMAND_COUNT; i++) printf("  %-8s %s\n", commands[i].name, commands[i].help);
     printf("\nexit status: 0 done, 1 failed, 2 bad input\n"
-           "environment: SAGE_CACHE_DIR, SAGE_NVRTC, SAGE_NVDISASM, SAGE_TEMPLATE_DIR\n");
+           "environment: SAGE_CACHE_DIR, SAGE_NVRTC, SAGE_NVDISASM, SAGE_TEMPLATE_DIR, SAGE_DEPENDENT_LAUNCH\n");
 }
 
 static bool is_word(const char *text, const char *a, const char *b) {

@@ -36,6 +36,17 @@ static bool uses_wgmma(const struct spec *spec, const struct arch *arch)
     return arch->wgmma && !is_fp4(spec->qk_format);
 }
 
+// The block-scaled mma.sync of Blackwell, fed by a producer warp through the bulk copy engine.
+static bool uses_block_scaled(const struct spec *spec, const struct arch *arch)
+{
+    return arch->block_scaled_mma && is_fp4(spec->qk_format);
+}
+
+static bool uses_barriers(const struct spec *spec, const struct arch *arch)
+{
+    return uses_wgmma(spec, arch) || uses_block_scaled(spec, arch);
+}
+
 static bool needs_stats_v(const struct spec *spec, enum spec_io io)
 {
     return spec->v_format != SPEC_FORMAT_FP16 || io == SPEC_IO_BF16 || spec->smooth_v == SPEC_SMOOTH_MEAN;
@@ -96,23 +107,35 @@ static void plan_row_sum(struct plan *p, const struct spec *spec, bool wgmma)
     p->sum_in_pv = quantised && p->v_panel_bytes == p->v_row_bytes && p->d_v + 8 <= 256;
     p->pv_tiles = p->d_v / 8 + quantised;
     p->o_tiles = fresh ? p->d_v / 8 : p->pv_tiles;
+    if (is_fp4(spec->v_format) && spec->row_sum == SPEC_ROW_SUM_QUANTISED) p->o_tiles++; // a column of ones that is no part of V
+}
+
+// Slots of K, V and delta_s each in a row; or, for block-scaled MMA, each slot with its three parts together, so that one base addresses
+// all of them.
+static void plan_slots(struct plan *p, int align, bool together)
+{
+    const int k = round_up(p->k_tile_bytes, align), v = round_up(p->v_tile_bytes + (p->sum_in_pv ? 8 * p->v_row_bytes : 0), align);
+    const int delta = p->q_group ? p->tile_q / p->q_group * p->tile_k * 8 : 0; // each value twice
+    const int slot = k + v + round_up(delta, align);
+    p->delta_tile_bytes = delta;
+    p->smem_k_stride = together ? slot : k;
+    p->smem_v_stride = together ? slot : v;
+    p->smem_delta_stride = together ? slot : delta;
+    p->smem_v = p->smem_k + (together ? k : p->stages * k);
+    p->smem_delta = p->smem_v + (together ? v : p->stages * v);
+    p->smem_ones = p->smem_k + p->stages * (together ? slot : k + v + delta);
 }
 
 // Shared memory of the attention kernel: Q, then the slots of K, V, delta_s, then ones and barriers.
-static void plan_smem(struct plan *p, bool wgmma)
+static void plan_smem(struct plan *p, bool wgmma, bool barriers)
 {
     const int align = wgmma ? 1024 : 128;
     p->smem_q = 0;
     p->smem_k = round_up(p->q_tile_bytes, align);
-    p->smem_k_stride = round_up(p->k_tile_bytes, align);
-    p->smem_v = p->smem_k + p->stages * p->smem_k_stride;
-    p->smem_v_stride = round_up(p->v_tile_bytes + (p->sum_in_pv ? 8 * p->v_row_bytes : 0), align);
-    p->smem_delta = p->smem_v + p->stages * p->smem_v_stride;
-    p->smem_delta_stride = p->q_group ? p->tile_q / p->q_group * p->tile_k * 4 : 0;
-    p->smem_ones = p->smem_delta + p->stages * p->smem_delta_stride;
+    plan_slots(p, align, barriers && !wgmma);
     p->smem_master = p->smem_ones + (p->pv_tiles > p->d_v / 8 && !p->sum_in_pv ? 1024 : 0);
     p->smem_barriers = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
-    p->smem_bytes = p->smem_barriers + (wgmma ? (1 + 4 * p->stages) * 8 : 0);
+    p->smem_bytes = p->smem_barriers + (barriers ? (1 + (wgmma ? 4 : 2) * p->stages) * 8 : 0);
 }
 
 static int at_least(int a, int b)
@@ -120,17 +143,37 @@ static int at_least(int a, int b)
     return a > b ? a : b;
 }
 
-static void plan_quantiser(struct plan *p)
+#define QUANT_THREADS_MAX 384
+
+// A thread of a quantiser keeps to one column of 8 channels, and walks down the rows of a tile.
+static int quantiser_threads(const struct plan *p)
 {
     const int chunks = p->d_qk / 8;
-    const bool wide = p->tile_q * chunks % 256 == 0 && p->tile_k * chunks % 256 == 0;
-    p->quant_threads = wide ? 256 : 128;
-    const int dot = p->tile_q * (chunks / 4) * 4;
-    const int groups = at_least(p->tile_q, p->tile_k) * 4;
+    int rows = 8;
+    while (2 * rows * chunks <= QUANT_THREADS_MAX && p->tile_q % (2 * rows) == 0 && p->tile_k % (2 * rows) == 0) rows *= 2;
+    return rows * chunks;
+}
+
+// Registers of a quantiser. fp4: a block of V's channel, and the search for its scale. 8 bits: 16 bytes of each item of its longer tile, which
+// are all loaded before the first is used, or its 8 rotated values; and the rest.
+static int quantiser_registers(const struct plan *p, bool rotate)
+{
+    const int items = at_least(p->tile_q, p->tile_k) * (p->d_qk / 8) / p->quant_threads;
+    return p->fp4 ? 96 : 48 + (rotate ? 8 : 4) * at_least(items, 8);
+}
+
+static void plan_quantiser(struct plan *p, const struct spec *spec)
+{
+    p->quant_threads = quantiser_threads(p);
+    p->quant_blocks = 65536 / (quantiser_registers(p, spec->rotate_qk != SPEC_ROTATE_NONE) * p->quant_threads);
+    const int groups = at_least(p->tile_q, p->tile_k) * 8;
     const int means = p->q_group ? p->tile_q / p->q_group * p->d_qk * 4 : 0;
-    const int qk = 4 * p->d_qk + at_least(dot, means + groups);
-    const int v = p->tile_k * (p->d_v + 8) * 2 + 3 * 4 * p->d_v;
-    p->quant_smem_bytes = round_up(at_least(qk, v), 16);
+    const int qk = p->fp4 ? 4 * p->d_qk + means + groups : groups;
+    const int v = (p->fp4 ? p->tile_k * (p->d_v + 8) * 2 : p->d_v * p->v_row_bytes) + 2 * 4 * p->d_v;
+    const int dot = p->tile_q * (p->d_qk / 32) * 4;
+    const int stats = 8 * 4 * (p->quant_threads + at_least(p->d_qk, p->d_v) / 8);
+    p->quant_q_smem_bytes = round_up(qk, 16);
+    p->quant_kv_smem_bytes = round_up(at_least(at_least(qk, v), at_least(dot, stats)), 16);
 }
 
 static void plan_registers(struct plan *p)
@@ -148,6 +191,7 @@ static int registers_estimate(const struct plan *p, const struct spec *spec, boo
     const int q = (p->q_resident ? p->qk_row_bytes / 8 : 8) * p->m_tiles;
     if (wgmma && spec->overlap == SPEC_OVERLAP_PV) return output + (fresh ? p->d_v / 2 : 0) + scores + packed + 36; // P stays beside the next scores
     if (wgmma) return output + (fresh ? p->d_v / 2 : 0) + scores + packed / 2 + (p->flush_tiles > 1 ? 24 : 36);
+    if (p->fp4) return output + scores + q + 64; // float scores from the start
     const int temporary = spec->v_format == SPEC_FORMAT_FP8_E4M3 ? 8 * p->m_tiles : 0;
     return output + temporary + 2 * scores + packed / 2 + q + 48; // the compiler keeps integer scores beside their fp32 form
 }
@@ -174,6 +218,8 @@ static const char *applicable_shape(const struct spec *spec, const struct arch *
     const bool fp8 = spec->qk_format == SPEC_FORMAT_FP8_E4M3 || spec->v_format == SPEC_FORMAT_FP8_E4M3;
     REFUSE(fp8 && !arch->fp8_mma, "%s has no fp8 MMA", spec_target_text(arch->target))
     REFUSE(v.tile_q % (16 * v.warps) != 0, "tile_q = %d is no multiple of 16 rows for each of %d warps", v.tile_q, v.warps)
+    REFUSE(spec->overlap == SPEC_OVERLAP_QK && arch->block_scaled_mma && v.tile_k % 128 != 0,
+           "tile_k = %d must be a multiple of 128 for schedule.overlap = qk: scores of 64 keys alternate", v.tile_k)
     REFUSE(fp4 && v.tile_k % 64 != 0, "tile_k = %d must be a multiple of 64 for 4-bit operands", v.tile_k)
     const int keys = spec->v_format == SPEC_FORMAT_FP16 ? 16 : 32;
     REFUSE(v.tile_k % keys != 0, "tile_k = %d must be a multiple of %d for %s", v.tile_k, keys, spec_format_text(spec->v_format))
@@ -196,11 +242,9 @@ static const char *applicable_resources(const struct plan *p, const struct spec 
     const bool wgmma = uses_wgmma(spec, arch);
     REFUSE(p->smem_bytes > arch->smem_block_bytes, "needs %d bytes of shared memory; %s has %d", p->smem_bytes, spec_target_text(arch->target),
            arch->smem_block_bytes)
-    REFUSE(p->quant_smem_bytes > SMEM_STATIC_MAX, "the quantiser needs %d bytes of shared memory; %d is the limit", p->quant_smem_bytes, SMEM_STATIC_MAX)
-    const int chunks = p->d_qk / 8;
-    REFUSE(p->tile_q * chunks % p->quant_threads || p->tile_k * chunks % p->quant_threads, "tiles of %d and %d rows are too small for the quantiser", p->tile_q,
-           p->tile_k)
-    const int budget = wgmma ? p->consumer_registers : at_least(0, arch->registers_sm / (32 * p->warps) < 255 ? arch->registers_sm / (32 * p->warps) : 255);
+    REFUSE(p->quant_kv_smem_bytes > SMEM_STATIC_MAX, "the quantiser needs %d bytes of shared memory; %d is the limit", p->quant_kv_smem_bytes, SMEM_STATIC_MAX)
+    const int share = arch->registers_sm / (32 * p->warps);
+    const int budget = uses_barriers(spec, arch) ? p->consumer_registers : share < 255 ? share : 255;
     const int need = registers_estimate(p, spec, wgmma);
     REFUSE(need > budget, "needs about %d registers a thread; %d are there", need, budget)
     return NULL;
@@ -216,8 +260,8 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     plan_sizes(&p, spec, v);
     plan_flush(&p, spec, wgmma);
     plan_row_sum(&p, spec, wgmma);
-    plan_smem(&p, wgmma);
-    plan_quantiser(&p);
+    plan_smem(&p, wgmma, uses_barriers(spec, arch));
+    plan_quantiser(&p, spec);
     plan_registers(&p);
     plan_residence(&p, spec, wgmma);
     return applicable_resources(&p, spec, arch, why, n);
@@ -263,31 +307,31 @@ static const char *scales_meaning(enum spec_granularity g)
     return text[g];
 }
 
-static const char *role_skeleton(enum sage_role role, bool wgmma)
+static const char *role_skeleton(enum sage_role role, bool wgmma, bool block_scaled)
 {
     switch (role) {
-    case SAGE_ROLE_STATS: return "stats";
-    case SAGE_ROLE_QUANTISE: return "quantise";
+    case SAGE_ROLE_QUANTISE_Q: return "quantise_q";
+    case SAGE_ROLE_QUANTISE_KV: return "quantise_kv";
     case SAGE_ROLE_DELTA_S: return "delta_s";
-    default: return wgmma ? "attn_fwd_sm90" : "attn_fwd_mma";
+    default: return wgmma ? "attn_fwd_sm90" : block_scaled ? "attn_fwd_sm120" : "attn_fwd_mma";
     }
 }
 
-static int role_threads(const struct plan *p, enum sage_role role, bool wgmma)
+static int role_threads(const struct plan *p, enum sage_role role, bool producer)
 {
     switch (role) {
-    case SAGE_ROLE_STATS:
-    case SAGE_ROLE_QUANTISE: return p->quant_threads;
+    case SAGE_ROLE_QUANTISE_Q:
+    case SAGE_ROLE_QUANTISE_KV: return p->quant_threads;
     case SAGE_ROLE_DELTA_S: return p->tile_k;
-    default: return 32 * p->warps + (wgmma ? 128 : 0);
+    default: return 32 * p->warps + (producer ? 128 : 0);
     }
 }
 
 static void role_maths(struct plan *p, enum sage_role role)
 {
     static const char *const what[SAGE_ROLE_COUNT] = {
-        [SAGE_ROLE_STATS] = "sum, minimum and maximum of K and V per channel, over parts of the sequence",
-        [SAGE_ROLE_QUANTISE] = "Q, K and V quantised to tile images in the workspace",
+        [SAGE_ROLE_QUANTISE_Q] = "Q quantised to tile images in the workspace",
+        [SAGE_ROLE_QUANTISE_KV] = "K and V quantised to tile images in the workspace, by their statistics over the sequence",
         [SAGE_ROLE_DELTA_S] = "delta_s = mean(Q group) . (K - mean(K)), what Q smoothing takes out of the scores",
     };
     if (role == SAGE_ROLE_ATTN_FWD)
@@ -300,23 +344,29 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
 {
     const struct spec *spec = r->spec;
     p->safe = spec->safe;
+    p->dependent_launch = arch_of(r->target)->sm >= 90;
     p->emulate_fp4 = p->fp4 && !arch_of(r->target)->block_scaled_mma;
     p->smooth_k = spec->smooth_k == SPEC_SMOOTH_MEAN;
     p->smooth_v = spec->smooth_v == SPEC_SMOOTH_MEAN;
     p->rotate = spec->rotate_qk == SPEC_ROTATE_HADAMARD;
     p->stats_v = needs_stats_v(spec, r->io);
-    p->stats_width = plan_needs_role(spec, r->io, SAGE_ROLE_STATS) ? round_up(at_least(p->d_qk, p->d_v), 8) : 0;
+    p->stats_width = p->smooth_k || p->stats_v ? round_up(at_least(p->d_qk, p->d_v), 8) : 0;
     p->lazy_rescale = spec->safe ? 0 : spec->lazy_rescale_log2;
     p->log2_p_one = p_one_log2(spec, p->lazy_rescale);
     p->v_max = v_largest(spec);
     p->accumulate = spec_accumulator_text(spec->safe ? SPEC_ACCUMULATOR_FP32 : spec->accumulate_in);
     p->row_sum = spec_row_sum_text(spec->row_sum);
     const bool wgmma = uses_wgmma(spec, arch_of(r->target));
-    p->max = spec_max_text(wgmma && !spec->safe ? spec->max : SPEC_MAX_EACH_TILE); // safe: no lazy rescaling, so no head room
-    p->overlap = spec_overlap_text(wgmma ? spec->overlap : SPEC_OVERLAP_NONE);
+    const bool linear = spec->p_block_scale == SPEC_P_BLOCK_SCALE_LOG_LINEAR;
+    p->max = spec_max_text((wgmma || linear) && !spec->safe ? spec->max : SPEC_MAX_EACH_TILE); // safe: no lazy rescaling, so no head room
+    p->p_block_scale = spec_p_block_scale_text(spec->p_block_scale);
+    p->p_code_one = 126 - 8 * p->lazy_rescale;
+    p->max_growth = p->lazy_rescale + (linear ? 0.98125 / 8 : 0.0); // log_linear: up to the code that rounds to 126
+    const bool has_overlap = uses_barriers(spec, arch_of(r->target)); // without a producer, tiles arrive at fixed points of the loop
+    p->overlap = spec_overlap_text(has_overlap ? spec->overlap : SPEC_OVERLAP_NONE);
 }
 
-static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma)
+static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma, bool block_scaled)
 {
     const struct spec *spec = r->spec;
     p->spec = spec;
@@ -325,7 +375,7 @@ static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma)
     p->io = spec_io_text(r->io);
     p->mask = r->role == SAGE_ROLE_ATTN_FWD ? spec_mask_text(r->mask) : spec_mask_text(SPEC_MASK_NONE);
     p->role = sage_role_text(r->role);
-    p->skeleton = role_skeleton(r->role, wgmma);
+    p->skeleton = role_skeleton(r->role, wgmma, block_scaled);
     p->qk_format = spec_format_text(spec->qk_format);
     p->p_format = spec_format_text(spec->p_format);
     p->v_format = spec_format_text(spec->v_format);
@@ -346,23 +396,19 @@ void plan_make(struct plan *out, const struct plan_request *r)
     plan_sizes(&p, r->spec, r->variant);
     plan_flush(&p, r->spec, wgmma);
     plan_row_sum(&p, r->spec, wgmma);
-    plan_smem(&p, wgmma);
-    plan_quantiser(&p);
+    plan_smem(&p, wgmma, uses_barriers(r->spec, arch));
+    plan_quantiser(&p, r->spec);
     plan_registers(&p);
     plan_residence(&p, r->spec, wgmma);
     plan_choices(&p, r);
-    plan_texts(&p, r, wgmma);
-    p.threads = role_threads(&p, r->role, wgmma);
+    plan_texts(&p, r, wgmma, uses_block_scaled(r->spec, arch));
+    p.threads = role_threads(&p, r->role, uses_barriers(r->spec, arch));
     p.cost_qk_mma = p.tile_q / 16 * (p.tile_k / 8) * (p.qk_row_bytes / 32);
     p.cost_pv_mma = p.tile_q / 16 * (p.d_v / 8) * (p.v_row_bytes / 32);
     *out = p;
 }
 
-bool plan_needs_role(const struct spec *spec, enum spec_io io, enum sage_role role)
+bool plan_needs_role(const struct spec *spec, enum sage_role role)
 {
-    switch (role) {
-    case SAGE_ROLE_STATS: return spec->smooth_k == SPEC_SMOOTH_MEAN || needs_stats_v(spec, io);
-    case SAGE_ROLE_DELTA_S: return spec->smooth_q_group != 0;
-    default: return true;
-    }
+    return role != SAGE_ROLE_DELTA_S || spec->smooth_q_group != 0;
 }

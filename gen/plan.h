@@ -26,12 +26,14 @@
     X(q_group, "query rows that share a mean; 0: none") X(delta_groups, "groups of a query chunk")                                        \
     X(rotate_width, "channels of a rotation block")                                                                                       \
     X(stats_width, "floats of a row of the statistics; 0: none needed")                                                                   \
-    X(quant_threads, "threads of the quantiser and of stats") X(quant_smem_bytes, "static shared memory of the quantiser")                \
+    X(quant_threads, "threads of the quantisers: whole rows of Q and K, 8 or a power of two times as many")                              \
+    X(quant_blocks, "of a quantiser that an SM is to hold at once: bounds its registers")                                                 \
+    X(quant_q_smem_bytes, "static shared memory of quantise_q") X(quant_kv_smem_bytes, "of quantise_kv")                                  \
     X(smem_q, "offset") X(smem_k, "offset") X(smem_k_stride, "bytes") X(smem_v, "offset") X(smem_v_stride, "bytes")                        \
-    X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(smem_ones, "offset") X(smem_master, "offset")                                 \
+    X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(delta_tile_bytes, "delta_s of a tile of queries and a tile of keys") X(smem_ones, "offset") X(smem_master, "offset")                                 \
     X(smem_barriers, "offset")                                                                                                            \
     X(smem_bytes, "dynamic shared memory of the attention kernel")                                                                        \
-    X(lazy_rescale, "log2; 0: rescale always") X(flush_tiles, "tiles")                                                                    \
+    X(lazy_rescale, "log2; 0: rescale always") X(p_code_one, "log_linear: ue4m3 code of the block scale of p = 1") X(flush_tiles, "tiles")                                                                    \
     X(o_tiles, "n8 column tiles of O in registers, its quantised row sum among them where the tensor core adds to both")\
     X(pv_tiles, "n8 column tiles that a product P V of wgmma adds to")\
     X(consumer_registers, "after setmaxnreg") X(producer_registers, "after setmaxnreg")                                                   \
@@ -41,15 +43,16 @@
     X(fp4, "4-bit operands with block scales") X(emulate_fp4, "the target lacks block-scaled MMA")                                        \
     X(sum_in_pv, "ones behind V make the row sum in the same wgmma")\
     X(q_resident, "Q fragments stay in registers") X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \
-    X(safe, "")
+    X(dependent_launch, "may start while the launch before still runs: it waits by itself") X(safe, "")
 
-#define PLAN_REALS(X) X(log2_p_one, "log2 of what p = 1 is stored as") X(v_max, "what the largest |V| of a channel is stored as")
+#define PLAN_REALS(X) X(log2_p_one, "log2 of what p = 1 is stored as") X(v_max, "what the largest |V| of a channel is stored as") \
+    X(max_growth, "log2; a row maximum moves when it is exceeded by more")
 
 // Texts with static storage, or inside the plan.
 #define PLAN_TEXTS(X)                                                                                                                     \
     X(spec_name, "") X(target, "") X(io, "") X(mask, "") X(role, "") X(skeleton, "template of this role") X(qk_format, "")                 \
     X(p_format, "") X(v_format, "") X(granularity, "\"\" for fp4") X(accumulate, "fp32 | fp16") X(row_sum, "exact | quantised") X(max, "each_tile | on_overflow")\
-    X(overlap, "none | pv")           \
+    X(overlap, "none | pv | qk") X(p_block_scale, "nearest | log_linear") \
     X(k_scales_meaning, "")
 
 #define PLAN_INT(name, help) int name;
@@ -84,8 +87,8 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
 bool plan_default_variant(const struct spec *spec, enum spec_target target, struct variant *out, char *why, size_t n);
 // Computes the plan. The tuning point must be applicable.
 void plan_make(struct plan *out, const struct plan_request *request);
-// Whether the spec needs a kernel of this role at all (for this io type).
-bool plan_needs_role(const struct spec *spec, enum spec_io io, enum sage_role role);
+// Whether the spec needs a kernel of this role at all.
+bool plan_needs_role(const struct spec *spec, enum sage_role role);
 // Expands the plan's skeleton to CUDA text.
 bool plan_expand(const struct plan *plan, const char *template_dir, struct diag *d, struct expansion *out);
 

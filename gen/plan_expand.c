@@ -93,14 +93,16 @@ static void bind_smem_map(struct bindings *b, const struct plan *p)
     char what[96];
     snprintf(what, sizeof what, "[%d][%d] %s, panels of %d bytes, swizzled", p->tile_q, p->d_qk, p->qk_format, p->qk_panel_bytes);
     map_row(b, "Q", p->smem_q, p->q_tile_bytes, what);
+    // slots that lie together repeat every smem_k_stride bytes: the table has the first
+    const int slots = p->smem_v < p->smem_k + p->smem_k_stride ? 1 : p->stages;
     snprintf(what, sizeof what, "%d x [%d][%d] %s, panels of %d bytes, swizzled; scales", p->stages, p->tile_k, p->d_qk, p->qk_format, p->qk_panel_bytes);
-    map_row(b, "K", p->smem_k, p->stages * p->smem_k_stride, what);
+    map_row(b, "K", p->smem_k, slots == 1 ? p->k_tile_bytes : slots * p->smem_k_stride, what);
     snprintf(what, sizeof what, "%d x [%d][%d] %s transposed, panels of %d bytes, swizzled%s", p->stages, p->d_v, p->tile_k, p->v_format,
              p->v_panel_bytes, p->sum_in_pv ? "; 8 rows of ones" : "");
-    map_row(b, "V", p->smem_v, p->stages * p->smem_v_stride, what);
+    map_row(b, "V", p->smem_v, slots == 1 ? p->v_tile_bytes : slots * p->smem_v_stride, what);
     if (p->q_group) {
-        snprintf(what, sizeof what, "%d x [%d][%d] fp32, units of the score accumulator", p->stages, p->tile_q / p->q_group, p->tile_k);
-        map_row(b, "delta_s", p->smem_delta, p->stages * p->smem_delta_stride, what);
+        snprintf(what, sizeof what, "%d x [%d][%d][2][2] fp32, units of the score accumulator", p->stages, p->tile_q / p->q_group, p->tile_k / 2);
+        map_row(b, "delta_s", p->smem_delta, slots == 1 ? p->delta_tile_bytes : slots * p->smem_delta_stride, what);
     }
     if (p->smem_master > p->smem_ones) map_row(b, "ones", p->smem_ones, 1024, "8 rows of ones for the row sum");
     if (p->smem_barriers > p->smem_master)

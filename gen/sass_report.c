@@ -74,14 +74,20 @@ static bool encloses(const struct sass_report *r, int outer, int inner) {
     return false;
 }
 
-// The deepest loop with matrix products and exponentials; of several, the one with the fewest instructions: others
-// are its masked or last iterations.
+// Whether a loop is more of a steady state than another: it goes over several tiles, or else has the fewer instructions.
+// Others are the masked or last iterations.
+static bool is_steadier(const struct sass_count *a, const struct sass_count *b) {
+    const int more = a->of_class[SASS_MMA] - b->of_class[SASS_MMA];
+    return more != 0 ? more > 0 : a->slots < b->slots;
+}
+
+// The deepest loop with matrix products and exponentials; of several, the steadiest.
 static int find_main(const struct sass_report *r, const struct sass_flow *f) {
     int found = -1;
     for (int i = 0; i < r->loop_count; i++) {
         if (r->loop[i].all.of_class[SASS_MMA] == 0 || !holds_exponential(r, f, &f->loop[i])) continue;
         if (found >= 0 && encloses(r, i, found)) continue;
-        if (found < 0 || encloses(r, found, i) || r->loop[i].all.slots < r->loop[found].all.slots) found = i;
+        if (found < 0 || encloses(r, found, i) || is_steadier(&r->loop[i].all, &r->loop[found].all)) found = i;
     }
     return found;
 }

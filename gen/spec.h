@@ -19,6 +19,7 @@
 #define SPEC_ENUM_SYMBOL_FORMAT(s, t) SPEC_FORMAT_##s,
 #define SPEC_ENUM_SYMBOL_GRANULARITY(s, t) SPEC_GRANULARITY_##s,
 #define SPEC_ENUM_SYMBOL_P_SCALING(s, t) SPEC_P_SCALING_##s,
+#define SPEC_ENUM_SYMBOL_P_BLOCK_SCALE(s, t) SPEC_P_BLOCK_SCALE_##s,
 #define SPEC_ENUM_SYMBOL_ACCUMULATOR(s, t) SPEC_ACCUMULATOR_##s,
 #define SPEC_ENUM_SYMBOL_SMOOTH(s, t) SPEC_SMOOTH_##s,
 #define SPEC_ENUM_SYMBOL_ROTATE(s, t) SPEC_ROTATE_##s,
@@ -33,6 +34,7 @@ enum spec_io { SPEC_ENUM_IO(SPEC_ENUM_SYMBOL_IO) SPEC_IO_COUNT };
 enum spec_format { SPEC_ENUM_FORMAT(SPEC_ENUM_SYMBOL_FORMAT) SPEC_FORMAT_COUNT };
 enum spec_granularity { SPEC_ENUM_GRANULARITY(SPEC_ENUM_SYMBOL_GRANULARITY) SPEC_GRANULARITY_COUNT };
 enum spec_p_scaling { SPEC_ENUM_P_SCALING(SPEC_ENUM_SYMBOL_P_SCALING) SPEC_P_SCALING_COUNT };
+enum spec_p_block_scale { SPEC_ENUM_P_BLOCK_SCALE(SPEC_ENUM_SYMBOL_P_BLOCK_SCALE) SPEC_P_BLOCK_SCALE_COUNT };
 enum spec_accumulator { SPEC_ENUM_ACCUMULATOR(SPEC_ENUM_SYMBOL_ACCUMULATOR) SPEC_ACCUMULATOR_COUNT };
 enum spec_smooth { SPEC_ENUM_SMOOTH(SPEC_ENUM_SYMBOL_SMOOTH) SPEC_SMOOTH_COUNT };
 enum spec_rotate { SPEC_ENUM_ROTATE(SPEC_ENUM_SYMBOL_ROTATE) SPEC_ROTATE_COUNT };
@@ -67,6 +69,7 @@ struct spec {
     enum spec_format v_format;
     int pv_block; /* elements; 0 where the format has no block scales */
     enum spec_p_scaling p_scaling;
+    enum spec_p_block_scale p_block_scale;
     enum spec_accumulator accumulate_in;
     int flush_tiles;
     enum spec_smooth smooth_k;
@@ -111,6 +114,7 @@ const char *spec_io_text(enum spec_io v);
 const char *spec_format_text(enum spec_format v);
 const char *spec_granularity_text(enum spec_granularity v);
 const char *spec_p_scaling_text(enum spec_p_scaling v);
+const char *spec_p_block_scale_text(enum spec_p_block_scale v);
 const char *spec_accumulator_text(enum spec_accumulator v);
 const char *spec_smooth_text(enum spec_smooth v);
 const char *spec_rotate_text(enum spec_rotate v);

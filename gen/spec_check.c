@@ -96,11 +96,27 @@ static bool kept_max_without_room(const struct spec *s) {
 }
 
 static bool kept_max_of_other_scores(const struct spec *s) {
-    return s->max == SPEC_MAX_ON_OVERFLOW && (is_fp4(s->qk_format) || s->qk_granularity == SPEC_GRANULARITY_PER_TOKEN);
+    if (s->max != SPEC_MAX_ON_OVERFLOW) return false;
+    if (is_fp4(s->p_format)) return s->p_block_scale != SPEC_P_BLOCK_SCALE_LOG_LINEAR;
+    return s->qk_granularity == SPEC_GRANULARITY_PER_TOKEN;
+}
+
+static bool block_scale_of_other_formats(const struct spec *s) {
+    return s->p_block_scale != SPEC_P_BLOCK_SCALE_NEAREST &&
+           (s->p_format != SPEC_FORMAT_NVFP4 || s->p_scaling != SPEC_P_SCALING_TWO_LEVEL);
+}
+
+// A line in place of the logarithm makes P up to 6 % too large: only its own sum takes that out again.
+static bool log_linear_with_exact_sum(const struct spec *s) {
+    return s->p_block_scale == SPEC_P_BLOCK_SCALE_LOG_LINEAR && s->row_sum != SPEC_ROW_SUM_QUANTISED;
+}
+
+static bool overlap_of_other_formats(const struct spec *s) {
+    return s->overlap != SPEC_OVERLAP_NONE && (s->overlap == SPEC_OVERLAP_QK) != is_fp4(s->qk_format);
 }
 
 static bool kept_max_with_overlap(const struct spec *s) {
-    return s->max == SPEC_MAX_ON_OVERFLOW && s->overlap != SPEC_OVERLAP_NONE;
+    return s->max == SPEC_MAX_ON_OVERFLOW && s->overlap == SPEC_OVERLAP_PV;
 }
 
 static bool safe_fp16_sums(const struct spec *s) {
@@ -125,13 +141,17 @@ static const struct rule rules[] = {
     {"pv.block", "pv.p", NULL, pv_block_not_16, "must be 16 for nvfp4"},
     {"pv.block", "pv.p", NULL, pv_block_not_32, "must be 32 for mxfp4"},
     {"pv.p_scaling", "pv.p", NULL, pv_has_no_blocks, "is for an fp4 P only (nvfp4, mxfp4)"},
+    {"pv.p_block_scale", "pv.p", "pv.p_scaling", block_scale_of_other_formats, "is for a two-level nvfp4 P only"},
+    {"pv.p_block_scale", "softmax.row_sum", NULL, log_linear_with_exact_sum, "needs softmax.row_sum = quantised"},
     {"pv.accumulate.in", "pv.p", NULL, fp16_sums_without_fp8, "needs pv.p = fp8_e4m3"},
     {"pv.accumulate.flush_tiles", "pv.p", NULL, late_flush_without_fp8, "must be 1 unless pv.p is fp8_e4m3"},
     {"pv.accumulate.flush_tiles", "softmax.row_sum", NULL, late_flush_with_exact_sum, "needs softmax.row_sum = quantised"},
     {"smooth.q", "qk.format", NULL, smooth_q_without_fp4, "needs an fp4 qk.format in this version"},
     {"scale_search", "qk.format", "pv.p", no_fp4, "needs an fp4 format in qk or pv"},
     {"schedule.max", "softmax.lazy_rescale_log2", NULL, kept_max_without_room, "needs softmax.lazy_rescale_log2 of at least 1"},
-    {"schedule.max", "qk.granularity", "qk.format", kept_max_of_other_scores, "needs one scale for many keys: not fp4, not per_token"},
+    {"schedule.max", "qk.granularity", "pv.p_block_scale", kept_max_of_other_scores,
+     "needs one scale for many keys (not per_token), and for an fp4 P pv.p_block_scale = log_linear"},
+    {"schedule.overlap", "qk.format", NULL, overlap_of_other_formats, "is not there for this qk.format: pv is for int8 and fp8_e4m3, qk for fp4"},
     {"schedule.max", "schedule.overlap", NULL, kept_max_with_overlap, "needs schedule.overlap = none in this version"},
     {"pv.accumulate.in", "safe", NULL, safe_fp16_sums, "contradicts safe: true (fp32 accumulation)"},
     {"pv.accumulate.flush_tiles", "safe", NULL, safe_late_flush, "contradicts safe: true (fp32 adds after every tile)"},

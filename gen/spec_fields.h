@@ -15,12 +15,13 @@
 #define SPEC_ENUM_FORMAT(X) X(INT8, "int8") X(NVFP4, "nvfp4") X(MXFP4, "mxfp4") X(FP16, "fp16") X(FP8_E4M3, "fp8_e4m3")
 #define SPEC_ENUM_GRANULARITY(X) X(PER_THREAD, "per_thread") X(PER_WARP, "per_warp") X(PER_BLOCK, "per_block") X(PER_TOKEN, "per_token")
 #define SPEC_ENUM_P_SCALING(X) X(ONE_LEVEL, "one_level") X(TWO_LEVEL, "two_level")
+#define SPEC_ENUM_P_BLOCK_SCALE(X) X(NEAREST, "nearest") X(LOG_LINEAR, "log_linear")
 #define SPEC_ENUM_ACCUMULATOR(X) X(FP32, "fp32") X(FP16, "fp16")
 #define SPEC_ENUM_SMOOTH(X) X(NONE, "none") X(MEAN, "mean")
 #define SPEC_ENUM_ROTATE(X) X(NONE, "none") X(HADAMARD, "hadamard")
 #define SPEC_ENUM_EXP(X) X(EXP2, "exp2")
 #define SPEC_ENUM_MAX(X) X(EACH_TILE, "each_tile") X(ON_OVERFLOW, "on_overflow")
-#define SPEC_ENUM_OVERLAP(X) X(NONE, "none") X(PV, "pv")
+#define SPEC_ENUM_OVERLAP(X) X(NONE, "none") X(PV, "pv") X(QK, "qk")
 #define SPEC_ENUM_ROW_SUM(X) X(EXACT, "exact") X(QUANTISED, "quantised")
 #define SPEC_ENUM_MASK(X) X(NONE, "none") X(CAUSAL, "causal")
 #define SPEC_ENUM_TARGET(X)                                                                                                               \
@@ -39,6 +40,7 @@
     X("pv.v", v_format, "enum:format", "required", "fp16|fp8_e4m3|nvfp4|mxfp4", "", "format of V in the second product; that of P")        \
     X("pv.block", pv_block, "int", "auto", "16|32", "elements", "elements of a block scale: 16 for nvfp4, 32 for mxfp4")                   \
     X("pv.p_scaling", p_scaling, "enum:p_scaling", "two_level", "", "", "fp4 P: scaled to 448*6 first (two_level), or not")                \
+    X("pv.p_block_scale", p_block_scale, "enum:p_block_scale", "nearest", "", "", "nvfp4 P: block scale rounded, or linear in its log2 (log_linear)")\
     X("pv.accumulate.in", accumulate_in, "enum:accumulator", "fp32", "", "", "type of the tensor core's accumulator of P V")               \
     X("pv.accumulate.flush_tiles", flush_tiles, "int", "1", "1...64", "tiles", "key tiles that wgmma sums before fp32 adds; mma.sync: 1")  \
     X("smooth.k", smooth_k, "enum:smooth", "mean", "", "", "subtract K's mean over the sequence, per channel")                            \
@@ -50,7 +52,7 @@
     X("softmax.row_sum", row_sum, "enum:row_sum", "exact", "", "", "divide by the sum of P, or of the quantised P")                       \
     X("softmax.lazy_rescale_log2", lazy_rescale_log2, "int", "0", "0...8", "log2", "rescale O only when a row maximum grew by more")      \
     X("schedule.max", max, "enum:max", "each_tile", "", "", "wgmma: row maximum made for each tile, or where P would not fit (on_overflow)") \
-    X("schedule.overlap", overlap, "enum:overlap", "none", "", "", "wgmma: P V of a tile runs beside the softmax of the next (pv)")        \
+    X("schedule.overlap", overlap, "enum:overlap", "none", "", "", "P V of a tile (pv: wgmma), or Q K^T of 64 keys (qk: fp4), beside a softmax") \
     X("mask", mask, "enum_list:mask", "[none, causal]", "", "", "masks; one kernel each; causal is aligned to the last query and key")    \
     X("safe", safe, "bool", "false", "", "", "fp32 accumulation every tile, no lazy rescaling")                            \
     X("targets", targets, "enum_list:target", "required", "", "", "GPU architectures")                                                    \

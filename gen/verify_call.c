@@ -341,7 +341,7 @@ static bool take_workspace(struct work *w) {
     struct verify_call *call = w->call;
     if (!call->keep_workspace) return true;
     const struct verify_unit *u = w->s->unit;
-    const struct build_job *job = u->job[SAGE_ROLE_QUANTISE];
+    const struct build_job *job = u->job[SAGE_ROLE_QUANTISE_KV];
     call->workspace = malloc(w->workspace_bytes);
     if (!call->workspace || !workspace_layout_make(&job->meta, &call->shape, &call->layout_of_workspace)) {
         verify_fail(w->s, w->check, w->shape, "out of host memory");

@@ -63,7 +63,11 @@ static size_t scale_word(const struct plan *p, enum image_tensor t, int row, int
         int registers = (steps + 1) / 2, lane = row % 8 * 4 + step % 2 * 2 + row / 8 % 2;
         return (size_t)((row / 16 * registers + step / 2) * 32 + lane);
     }
-    return (size_t)((row / 32 * steps + step) * 32 + row % 8 * 4 + row / 8 % 4);
+    // a lane loads the words of 64 keys as vectors: [64 keys][words / width][lane][width]
+    int groups = (t == IMAGE_V ? p->d_v : p->tile_k) / 32, lane = row % 8 * 4 + row / 8 % 4;
+    int word = t == IMAGE_V ? step * groups + row / 32 : row / 32 * steps + step;
+    int words = t == IMAGE_V ? groups : 2 * steps, width = words % 4 == 0 ? 4 : words % 2 == 0 ? 2 : 1;
+    return (size_t)((word / width * 32 + lane) * width + word % width);
 }
 
 size_t image_block_scale_byte(const struct plan *p, enum image_tensor t, int row, int block) {
@@ -83,6 +87,12 @@ float image_k_scale(const struct plan *p, const uint8_t *image, int key) {
     float scale;
     memcpy(&scale, image + image_k_scale_byte(p, key), sizeof scale);
     return scale;
+}
+
+int64_t image_delta_pair(const struct plan *p, int64_t k_tile_count, int64_t head, int64_t g, int64_t key) {
+    const int64_t per_tile = p->tile_q / p->q_group; // groups that a tile of queries reads together
+    const int64_t tile = (g / per_tile * k_tile_count + key / p->tile_k) * per_tile + g % per_tile;
+    return 2 * p->tile_k * (head * p->delta_groups * k_tile_count + tile) + key % p->tile_k / 2 * 4;
 }
 
 /* -- Order of keys ---- */

@@ -18,6 +18,9 @@ size_t image_block_scale_byte(const struct plan *p, enum image_tensor t, int row
 // The fp32 scale of a key's codes.
 size_t image_k_scale_byte(const struct plan *p, int key);
 float image_k_scale(const struct plan *p, const uint8_t *image, int key);
+// Index of the first of the four values of delta_s that a pair of keys starts from (the layout of kernel_args.h); g: group
+// within its chunk. The value of the key is there at key % 2, and again two further.
+int64_t image_delta_pair(const struct plan *p, int64_t k_tile_count, int64_t head, int64_t g, int64_t key);
 // The key within the tile at a position of V's rows, so that P's fragment needs no shuffle.
 int image_key_of_position(enum spec_format v, int position);
 

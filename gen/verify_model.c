@@ -10,6 +10,7 @@
 #include <string.h>
 
 static const float log2_e = 1.44269504f;
+static const float to_integer = 12582912.0f; // 1.5 * 2^23: what is added to it is rounded to an integer
 
 static bool is_4bit(enum spec_format f) {
     return f == SPEC_FORMAT_NVFP4 || f == SPEC_FORMAT_MXFP4;
@@ -25,7 +26,7 @@ void model_k_mean(const struct plan *p, const float *stats, int64_t splits, int6
     const float inv_keys = seq_k > 0 ? 1.0f / (float)seq_k : 0.0f;
     for (int c = 0; c < p->d_qk; c++) {
         float sum = 0.0f;
-        for (int64_t s = 0; p->smooth_k && seq_k > 0 && s < splits; s++) sum += stats[s * 6 * p->stats_width + c];
+        for (int64_t s = 0; p->smooth_k && seq_k > 0 && s < splits; s++) sum += stats[s * 4 * p->stats_width + c];
         mean[c] = sum * inv_keys;
     }
 }
@@ -46,8 +47,8 @@ void model_v_scale(const struct plan *p, const float *stats, int64_t splits, int
         if (!p->stats_v) continue;
         float sum = 0.0f, low = FLT_MAX, high = -FLT_MAX;
         for (int64_t s = 0; s < splits; s++) {
-            const float *row = stats + (s * 6 + 3) * p->stats_width + c;
-            sum += row[0];
+            const float *row = stats + (s * 4 + 1) * p->stats_width + c;
+            if (p->smooth_v) sum += row[0];
             low = fminf(low, row[p->stats_width]);
             high = fmaxf(high, row[2 * p->stats_width]);
         }
@@ -124,9 +125,10 @@ static float largest_code(const struct plan *p) {
     return p->fp4 ? 2688.0f : p->spec->qk_format == SPEC_FORMAT_FP8_E4M3 ? 448.0f : 127.0f;
 }
 
-static uint8_t code_of(const struct plan *p, float x) {
-    if (p->spec->qk_format == SPEC_FORMAT_FP8_E4M3) return (uint8_t)format_encode(FORMAT_E4M3, (double)x);
-    return (uint8_t)(int8_t)fminf(fmaxf(rintf(x), -127.0f), 127.0f);
+// The code of x * inv; an integer one by a fused sum, as the kernels round.
+static uint8_t code_of(const struct plan *p, float x, float inv) {
+    if (p->spec->qk_format == SPEC_FORMAT_FP8_E4M3) return (uint8_t)format_encode(FORMAT_E4M3, (double)(x * inv));
+    return (uint8_t)(int8_t)(fmaf(x, inv, to_integer) - to_integer);
 }
 
 // Codes to the image; the largest magnitude of each row's group to amax [rows].
@@ -140,8 +142,9 @@ static void grouped_encode(const struct plan *p, enum image_tensor t, const floa
         }
     for (int r = 0; r < rows; r++) {
         amax[r] = group_amax[group_of(p, t, r)];
-        float inv = amax[r] > 0.0f ? largest_code(p) / amax[r] : 0.0f;
-        for (int c = 0; c < p->d_qk; c++) image[image_byte(p, t, r, c)] = code_of(p, y[r * p->d_qk + c] * inv);
+        // the largest code's inverse scale is finite where the kernels use it
+        float inv = amax[r] > largest_code(p) / 3e38f ? largest_code(p) / amax[r] : 0.0f;
+        for (int c = 0; c < p->d_qk; c++) image[image_byte(p, t, r, c)] = code_of(p, y[r * p->d_qk + c], inv);
     }
 }
 

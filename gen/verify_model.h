@@ -15,7 +15,7 @@ struct model_input {
     int dim;
 };
 
-// Statistics of K and V of one kv head: [splits][6][stats_width]: sum, minimum, maximum of K, then of V.
+// Statistics of K and V of one kv head: [splits][4][stats_width]: sum of K; sum (where V is smoothed), minimum, maximum of V.
 void model_k_mean(const struct plan *p, const float *stats, int64_t splits, int64_t seq_k, float mean[MODEL_DIM_MAX]);
 void model_v_scale(const struct plan *p, const float *stats, int64_t splits, int64_t seq_k, float scale[MODEL_DIM_MAX],
                    float mean[MODEL_DIM_MAX]);

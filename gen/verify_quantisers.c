@@ -34,7 +34,7 @@ static struct model_input input_of(const struct quantised *q, enum image_tensor 
 
 static const float *stats_of(const struct quantised *q, size_t kv) {
     const float *stats = verify_region(q->call, WORKSPACE_stats);
-    return stats + kv * (size_t)(q->layout->splits * 6 * q->plan->stats_width);
+    return stats + kv * (size_t)(q->layout->splits * 4 * q->plan->stats_width);
 }
 
 static size_t kv_heads(const struct quantised *q) {
@@ -51,9 +51,14 @@ static void raise_to(double *worst, double error) {
     if (!(error <= *worst)) *worst = isfinite(error) ? error : INFINITY;
 }
 
-// Channel c of a part of the sequence: got points at the sum, then minimum and maximum, width floats apart.
-static void stats_channel(const struct model_input *in, int64_t first, int64_t last, int c, const float *got, int width,
-                          double *sum_error, double *range_error) {
+struct stats_error {
+    double sum, range;
+};
+
+// Channel c of a part of the sequence: got_sum are the sums of all channels, got_low their minima and, width floats
+// on, maxima; NULL: the kernels have no use for them.
+static void stats_channel(const struct model_input *in, int64_t first, int64_t last, int c, const float *got_sum,
+                          const float *got_low, int width, struct stats_error *error) {
     double sum = 0, magnitude = 0;
     float low = FLT_MAX, high = -FLT_MAX;
     for (int64_t n = first; n < last; n++) {
@@ -64,26 +69,28 @@ static void stats_channel(const struct model_input *in, int64_t first, int64_t l
         low = fminf(low, x);
         high = fmaxf(high, x);
     }
-    raise_to(sum_error, fabs((double)got[0] - sum) / (magnitude + 1e-30));
-    raise_to(range_error, got[width] == low && got[2 * width] == high ? 0 : 1);
+    if (got_sum) raise_to(&error->sum, fabs((double)got_sum[c] - sum) / (magnitude + 1e-30));
+    if (got_low) raise_to(&error->range, got_low[c] == low && got_low[width + c] == high ? 0 : 1);
 }
 
 // fp32 sums of up to a few thousand terms, joined pairwise by rows of threads: relative to the sum of magnitudes.
 static void check_stats(const struct quantised *q) {
-    const int width = q->plan->stats_width;
-    double sum_error = 0, range_error = 0;
+    const struct plan *p = q->plan;
+    const int width = p->stats_width;
+    struct stats_error error = {0};
     if (width == 0 || q->p->seq_k == 0) return;
     for (size_t kv = 0; kv < kv_heads(q); kv++)
         for (int64_t split = 0; split < q->layout->splits; split++)
             for (int t = 0; t < 2; t++) {
                 const struct model_input in = input_of(q, t ? IMAGE_V : IMAGE_K, kv);
-                const float *got = stats_of(q, kv) + (split * 6 + 3 * t) * width;
+                const float *got = stats_of(q, kv) + (split * 4 + t) * width;
                 int64_t first = in.rows * split / q->layout->splits, last = in.rows * (split + 1) / q->layout->splits;
                 for (int c = 0; c < width; c++)
-                    stats_channel(&in, first, last, c, got + c, width, &sum_error, &range_error);
+                    stats_channel(&in, first, last, c, (t ? p->smooth_v : p->smooth_k) ? got : NULL,
+                                  t && p->stats_v ? got + width : NULL, width, &error);
             }
-    verify_check(q->s, "stats sum", q->shape, sum_error, 1e-5, "relative to the sum of magnitudes");
-    verify_check(q->s, "stats range", q->shape, range_error, 0, "minima and maxima are exact");
+    verify_check(q->s, "stats sum", q->shape, error.sum, 1e-5, "relative to the sum of magnitudes");
+    verify_check(q->s, "stats range", q->shape, error.range, 0, "minima and maxima are exact");
 }
 
 /* -- Tiles ---- */
@@ -248,7 +255,9 @@ static void check_delta_s(const struct quantised *q) {
                 const uint8_t *tile = image.k_tiles + j / p->tile_k * p->k_tile_bytes;
                 double unit = (double)q->sm_scale * log2_e /
                               ((double)image.q_scale[g * p->q_group] * (double)image_k_scale(p, tile, 0));
-                double is = (double)got[((int64_t)h * p->delta_groups + (g - first)) * keys + j];
+                const float *pair = got + image_delta_pair(p, q->layout->k_tile_count, (int64_t)h, g - first, j);
+                double is = (double)pair[j % 2];
+                if (pair[j % 2] != pair[2 + j % 2]) worst = INFINITY;
                 raise_to(&worst, fabs(is - dot * unit) / (magnitude * unit + 1e-30));
             }
     }

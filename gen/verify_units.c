@@ -70,7 +70,7 @@ static void unit_add(struct verify_units *units, const struct verify_unit *unit,
     struct plan_request request = request_of(u, SAGE_ROLE_ATTN_FWD);
     plan_make(&u->plan, &request);
     for (int role = 0; role < SAGE_ROLE_COUNT; role++) {
-        if (!plan_needs_role(&u->spec, u->io, (enum sage_role)role)) continue;
+        if (!plan_needs_role(&u->spec, (enum sage_role)role)) continue;
         request = request_of(u, (enum sage_role)role);
         u->job[role] = job_of(units, &request, text);
     }

@@ -130,11 +130,16 @@ static void put_conflicts(const struct counted *c, struct buf *out) {
     free(list);
 }
 
+// Whether the instruction stores to global memory; loads, copies to shared memory and atomics count as reads.
+static bool stores(const struct ptxvm_site *s) {
+    return strncmp(s->opcode, "st.", 3) == 0;
+}
+
 static void put_totals(const struct counted *c, struct buf *out) {
-    uint64_t sectors = 0, bytes = 0, mma = 0, warps = 0, lanes = 0, wavefronts = 0, ideal = 0;
+    uint64_t read = 0, written = 0, bytes = 0, mma = 0, warps = 0, lanes = 0, wavefronts = 0, ideal = 0;
     for (unsigned i = 0; i < c->sites; i++) {
         const struct ptxvm_site *s = &c->site[i];
-        sectors += s->sectors;
+        *(stores(s) ? &written : &read) += s->sectors;
         bytes += s->sectors ? s->bytes : 0;
         mma += s->klass == PTXVM_CLASS_MMA ? s->warp_executions : 0;
         warps += s->warp_executions;
@@ -144,9 +149,9 @@ static void put_totals(const struct counted *c, struct buf *out) {
     }
     buf_printf(out,
                "  %" PRIu64 " warp instructions, %" PRIu64 " thread instructions, %" PRIu64 " matrix products\n"
-               "  global memory: %" PRIu64 " sectors of 32 bytes for %" PRIu64 " bytes\n"
+               "  global memory: %" PRIu64 " sectors of 32 bytes read, %" PRIu64 " written, for %" PRIu64 " bytes\n"
                "  shared memory: %" PRIu64 " wavefronts, %" PRIu64 " at least\n",
-               warps, lanes, mma, sectors, bytes, wavefronts, ideal);
+               warps, lanes, mma, read, written, bytes, wavefronts, ideal);
 }
 
 static void put_kernel(void *user, const ptxvm_kernel *kernel, const char *image, const struct linemap *map) {

@@ -145,6 +145,20 @@ driver_result vm_run(driver_function function, const struct ptxvm_launch *launch
     return survived ? DRIVER_SUCCESS : vm_checked(status);
 }
 
+enum { BLOCKS_TOGETHER = 16 /* what the machine takes as a cluster */ };
+
+// Blocks that run side by side, as on a GPU, so that those which wait for each other are put to the test: to the machine
+// they are a cluster. The most that divide the grid; 0, one by one: kernels with clusters of their own, and those with
+// dynamic shared memory, none of which waits for another block.
+static unsigned side_by_side(const struct ptxvm_kernel_info *info, unsigned grid_x, unsigned smem_bytes) {
+    unsigned count = BLOCKS_TOGETHER;
+    for (int d = 0; d < 3; d++)
+        if (info->cluster[d] > 1) return 0;
+    if (grid_x == 0 || smem_bytes != 0) return 0;
+    while (grid_x % count != 0) count--;
+    return count;
+}
+
 driver_result vm_entry_launch_kernel(driver_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                                      unsigned block_x, unsigned block_y, unsigned block_z, unsigned smem_bytes,
                                      driver_stream stream, void **params, void **extra) {
@@ -157,7 +171,9 @@ driver_result vm_entry_launch_kernel(driver_function function, unsigned grid_x, 
         return vm_leave(DRIVER_INVALID_VALUE);
     }
     void *block = parameter_block(function->kernel, &info, params);
+    const unsigned together = side_by_side(&info, grid_x, smem_bytes);
     const struct ptxvm_launch launch = {.grid = {grid_x, grid_y, grid_z},
+                                        .cluster = {together, together != 0, together != 0},
                                         .block = {block_x, block_y, block_z},
                                         .smem_dynamic_bytes = smem_bytes,
                                         .parameters = block};
@@ -168,6 +184,15 @@ driver_result vm_entry_launch_kernel(driver_function function, unsigned grid_x, 
     const driver_result result = vm_run(function, &launch);
     free(block);
     return vm_leave(result);
+}
+
+// Launches end before the next begins, so that attributes which let one start early change nothing.
+driver_result vm_entry_launch_kernel_ex(const struct driver_launch *launch, driver_function function, void **params,
+                                        void **extra) {
+    for (unsigned i = 0; i < launch->attribute_count; i++)
+        if (launch->attributes[i].id != DRIVER_LAUNCH_PROGRAMMATIC) return DRIVER_INVALID_VALUE;
+    return vm_entry_launch_kernel(function, launch->grid[0], launch->grid[1], launch->grid[2], launch->block[0],
+                                  launch->block[1], launch->block[2], launch->smem_bytes, launch->stream, params, extra);
 }
 
 /* -- Visits ---- */

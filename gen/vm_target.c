@@ -5,12 +5,11 @@
 
 enum spec_target vm_default_target(const struct spec *spec) {
     const bool fp4 = spec->qk_format == SPEC_FORMAT_NVFP4 || spec->qk_format == SPEC_FORMAT_MXFP4;
-    int wanted = spec->targets.item[0];
     for (int i = 0; i < spec->targets.count; i++) {
         const struct arch *arch = arch_of((enum spec_target)spec->targets.item[i]);
-        if (fp4 ? arch->block_scaled_mma : arch->wgmma) wanted = spec->targets.item[i];
+        if (fp4 ? arch->block_scaled_mma : arch->wgmma) return (enum spec_target)spec->targets.item[i];
     }
-    return (enum spec_target)wanted;
+    return (enum spec_target)spec->targets.item[0];
 }
 
 // As the shipped specs of the family list them.

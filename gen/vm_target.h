@@ -5,7 +5,7 @@
 #include "sage.h"
 #include "spec.h"
 
-// Of the spec's targets: for fp4 the last that has block-scaled MMA, else sm_90a, else the first.
+// Of the spec's targets: for fp4 the first that has block-scaled MMA, else sm_90a, else the first.
 enum spec_target vm_default_target(const struct spec *spec);
 // The compute capability for a family that was asked for by its precision.
 int vm_default_sm(sage_precision precision);

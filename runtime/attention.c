@@ -85,9 +85,7 @@ static sage_status attend_check(sage_context *context, const sage_attention_desc
 }
 
 static bool role_needed(const struct meta *attend, enum sage_role role) {
-    if (role == SAGE_ROLE_STATS) return attend->stats_width != 0;
-    if (role == SAGE_ROLE_DELTA_S) return attend->q_group != 0;
-    return true;
+    return role != SAGE_ROLE_DELTA_S || attend->q_group != 0;
 }
 
 static sage_status role_read(sage_context *context, const struct sage_kernel_set *set, enum sage_role role,
@@ -294,6 +292,7 @@ struct call {
     bool empty;                    /* no query rows: nothing to launch */
     int64_t grid[SAGE_ROLE_COUNT]; /* blocks of one launch; 0: not launched. delta_s and attn_fwd: of one full chunk */
     int64_t chunk_tiles;           /* q tiles of one attn_fwd launch, per head */
+    int launches;                  /* so far */
     struct sage_kernel_args args;
 };
 
@@ -337,7 +336,7 @@ static void args_fill(const sage_attention_plan *plan, const sage_attention_args
     args->q_tile_first = 0;
     args->q_tile_launch = (int32_t)layout->q_tile_count;
     for (int i = 0; i < 4; i++) args->vector_io |= tensor_is_vector(&view[i]) ? 1 << i : 0;
-    args->quantise_parts = 7;
+    args->stats_lead = (int32_t)layout->stats_lead;
     args->sm_scale = plan->desc.sm_scale;
 }
 
@@ -347,18 +346,27 @@ static int64_t blocks(int64_t heads, int64_t each) {
     return __builtin_mul_overflow(heads, each, &product) || product > CALL_GRID_MAX ? CALL_GRID_MAX + 1 : product;
 }
 
+// Pieces of work of quantise_kv: parts of statistics, tiles, and tiles of Q where smoothing has to be given back to LSE.
+static int64_t kv_pieces(const struct call *call) {
+    const struct sage_kernel_args *args = &call->args;
+    const int64_t heads_q = (int64_t)args->batch * args->heads_q, heads_kv = (int64_t)args->batch * args->heads_kv;
+    const int64_t parts = call->plan->meta.stats_width != 0 ? args->splits : 0;
+    if (args->seq_k == 0) return 0;
+    return 2 * blocks(heads_kv, parts + args->k_tile_count) +
+           (args->lse_bias != 0 ? blocks(heads_q, args->q_tile_count) : 0);
+}
+
 // Fills grid and chunk_tiles, for all roles; heads are counted over the batch.
 static void call_fill_grids(struct call *call, enum call_parts parts) {
     const struct sage_kernel_args *args = &call->args;
     const struct meta *meta = &call->plan->meta;
-    const int64_t heads_q = (int64_t)args->batch * args->heads_q, heads_kv = (int64_t)args->batch * args->heads_kv;
+    const int64_t heads_q = (int64_t)args->batch * args->heads_q;
     const int64_t q_tiles = args->q_tile_count, k_tiles = args->k_tile_count;
     const int64_t chunk = meta->q_group == 0 ? q_tiles : (int64_t)meta->delta_groups * meta->q_group / meta->tile_q;
     call->chunk_tiles = chunk < q_tiles ? chunk : q_tiles;
     if ((parts & CALL_QUANTISE) != 0) {
-        if (meta->stats_width != 0 && args->seq_k != 0)
-            call->grid[SAGE_ROLE_STATS] = blocks(heads_kv, (int64_t)args->splits * 2); /* of K, of V */
-        call->grid[SAGE_ROLE_QUANTISE] = blocks(heads_q, q_tiles) + 2 * blocks(heads_kv, k_tiles);
+        call->grid[SAGE_ROLE_QUANTISE_Q] = blocks(heads_q, q_tiles);
+        call->grid[SAGE_ROLE_QUANTISE_KV] = kv_pieces(call);
     }
     if ((parts & CALL_ATTEND) != 0) {
         if (meta->q_group != 0) call->grid[SAGE_ROLE_DELTA_S] = blocks(heads_q, k_tiles);
@@ -407,9 +415,10 @@ static sage_status call_make(const sage_attention_plan *plan, const sage_attenti
 
 /* -- Launches ---- */
 
-static sage_status launch_role(const struct call *call, enum sage_role role, int64_t grid) {
+static sage_status launch_role(struct call *call, enum sage_role role, int64_t grid) {
     if (grid == 0) return SAGE_OK;
-    return launch_kernel(call->plan->context, call->plan->module[role], grid, &call->args, call->stream);
+    const bool early = call->launches++ > 0;
+    return launch_kernel(call->plan->context, call->plan->module[role], grid, &call->args, early, call->stream);
 }
 
 // One chunk of query tiles after the other: delta_s holds the corrections of one chunk, and the stream keeps the order.
@@ -428,8 +437,8 @@ static sage_status launch_attend(struct call *call) {
 }
 
 static sage_status launch_parts(struct call *call, enum call_parts parts) {
-    SAGE_TRY(launch_role(call, SAGE_ROLE_STATS, call->grid[SAGE_ROLE_STATS]));
-    SAGE_TRY(launch_role(call, SAGE_ROLE_QUANTISE, call->grid[SAGE_ROLE_QUANTISE]));
+    SAGE_TRY(launch_role(call, SAGE_ROLE_QUANTISE_Q, call->grid[SAGE_ROLE_QUANTISE_Q]));
+    SAGE_TRY(launch_role(call, SAGE_ROLE_QUANTISE_KV, call->grid[SAGE_ROLE_QUANTISE_KV]));
     return (parts & CALL_ATTEND) != 0 ? launch_attend(call) : SAGE_OK;
 }
 

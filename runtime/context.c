@@ -143,8 +143,8 @@ void context_log(const sage_context *context, sage_log_level level, const char *
  */
 
 const char *sage_role_text(enum sage_role role) {
-    static const char *const text[SAGE_ROLE_COUNT] = {[SAGE_ROLE_STATS] = "stats",
-                                                      [SAGE_ROLE_QUANTISE] = "quantise",
+    static const char *const text[SAGE_ROLE_COUNT] = {[SAGE_ROLE_QUANTISE_Q] = "quantise_q",
+                                                      [SAGE_ROLE_QUANTISE_KV] = "quantise_kv",
                                                       [SAGE_ROLE_DELTA_S] = "delta_s",
                                                       [SAGE_ROLE_ATTN_FWD] = "attn_fwd"};
     return (unsigned)role < SAGE_ROLE_COUNT ? text[role] : "unknown role";
@@ -231,8 +231,18 @@ struct driver_source context_driver_source(const sage_context *context) {
     return (struct driver_source){.entry = context->driver_entry, .path = context->environment.sage_driver};
 }
 
+static sage_status dependent_launch_read(sage_context *context, const sage_options *options) {
+    const char *text = context->environment.sage_dependent_launch;
+    if (text != NULL && strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
+        return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "SAGE_DEPENDENT_LAUNCH is '%s'; set it to 0 or 1",
+                             text);
+    context->dependent_launch = options->dependent_launch != 0 || (text != NULL && text[0] == '1');
+    return SAGE_OK;
+}
+
 static sage_status context_fill(sage_context *context, const sage_options *options) {
     SAGE_TRY(environment_read(context));
+    SAGE_TRY(dependent_launch_read(context, options));
     SAGE_TRY(plan_table_create(context));
     const struct driver_source source = context_driver_source(context);
     if (options->device >= 0)

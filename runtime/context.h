@@ -32,7 +32,8 @@
     X(conda_prefix, "CONDA_PREFIX")                                                                                    \
     X(sage_cache_dir, "SAGE_CACHE_DIR")                                                                                \
     X(sage_nvrtc, "SAGE_NVRTC")                                                                                        \
-    X(sage_driver, "SAGE_DRIVER")
+    X(sage_driver, "SAGE_DRIVER")                                                                                      \
+    X(sage_dependent_launch, "SAGE_DEPENDENT_LAUNCH")
 
 #define CONTEXT_ENVIRONMENT_MEMBER(member, variable) char *member; /* owned; NULL where unset or empty */
 struct context_environment {
@@ -52,6 +53,7 @@ struct sage_context {
     sage_log_function log;
     void *log_user;
     bool trust_shared_cache;
+    bool dependent_launch; /* later launches of a call may start early */
     struct context_environment environment;
     void *(*driver_entry)(const char *symbol); /* NULL: the driver's library */
     struct driver driver;                      /* zeroed where device is -1 */

@@ -40,7 +40,9 @@ enum {
     DRIVER_CAPTURE_NONE = 0,              /* CUstreamCaptureStatus */
     DRIVER_CAPTURE_THREAD_LOCAL = 1,      /* CUstreamCaptureMode */
     DRIVER_CAPTURE_RELAXED = 2,           /* CUstreamCaptureMode */
-    DRIVER_STREAM_NON_BLOCKING = 1        /* CUstream_flags */
+    DRIVER_STREAM_NON_BLOCKING = 1,       /* CUstream_flags */
+    DRIVER_LAUNCH_PROGRAMMATIC = 6,       /* CUlaunchAttributeID: PROGRAMMATIC_STREAM_SERIALIZATION */
+    DRIVER_PROGRAMMATIC_VERSION = 12030   /* of the driver, from which captured graphs keep that attribute */
 };
 
 // X(member, symbol, required, (parameters)): libsage itself needs the required ones; the others may be NULL.
@@ -70,6 +72,8 @@ enum {
     X(launch_kernel, "cuLaunchKernel", 1,                                                                              \
       (driver_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,                  \
        unsigned block_y, unsigned block_z, unsigned smem_bytes, driver_stream stream, void **params, void **extra))    \
+    X(launch_kernel_ex, "cuLaunchKernelEx", 0,                                                                         \
+      (const struct driver_launch *launch, driver_function function, void **params, void **extra))                     \
     X(exchange_capture_mode, "cuThreadExchangeStreamCaptureMode", 0, (int *mode))                                      \
     X(stream_is_capturing, "cuStreamIsCapturing", 0, (driver_stream stream, int *status))                              \
     X(stream_begin_capture, "cuStreamBeginCapture_v2", 0, (driver_stream stream, int mode))                            \
@@ -95,6 +99,24 @@ enum {
       (driver_pointer to, const void *from, size_t bytes, driver_stream stream))                                       \
     X(memcpy_to_host, "cuMemcpyDtoHAsync_v2", 0, (void *to, driver_pointer from, size_t bytes, driver_stream stream))  \
     X(memset_u8, "cuMemsetD8Async", 0, (driver_pointer to, unsigned char value, size_t bytes, driver_stream stream))
+
+// CUlaunchAttribute and CUlaunchConfig, as the driver's ABI has them.
+struct driver_launch_attribute {
+    int id;
+    int padding;
+    union {
+        int allowed;
+        uint64_t words[8];
+    } value;
+};
+
+struct driver_launch {
+    unsigned grid[3], block[3];
+    unsigned smem_bytes;
+    driver_stream stream;
+    struct driver_launch_attribute *attributes;
+    unsigned attribute_count;
+};
 
 #define DRIVER_ENTRY_MEMBER(member, symbol, required, parameters) driver_result(*member) parameters;
 struct driver_api {

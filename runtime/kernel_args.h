@@ -20,11 +20,13 @@
     X(ptr, v_tiles, "workspace: quantised V, transposed, one image per tile of keys")                                                     \
     X(ptr, q_scale, "workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in")          \
     X(ptr, v_scale, "workspace: fp32 [batch][heads_kv][d_v_padded], linear; O = acc * v_scale")                                           \
-    X(ptr, stats, "workspace: fp32 partial sums, minima, maxima of K and V per channel")                                                 \
+    X(ptr, progress, "workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done")                \
+    X(ptr, stats, "workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel")          \
+    X(ptr, k_mean, "workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence")                                        \
     X(ptr, lse_bias, "workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units")                                 \
     X(ptr, q_mean, "workspace: fp32 [batch][heads_q][groups][d_qk_padded]")                                                               \
     X(ptr, k_centred, "workspace: K - mean(K) in the io type [batch][heads_kv][keys of all tiles][d_qk_padded]")                          \
-    X(ptr, delta_s, "workspace: fp32 [batch][heads_q][chunk groups][keys of all tiles], units of the score accumulator")                  \
+    X(ptr, delta_s, "workspace: fp32 [batch][heads_q][q tiles of a chunk][k tiles][groups of a q tile][pairs of keys][2 copies][2], accumulator units") \
     X(i64, q_stride_b, "elements") X(i64, q_stride_h, "elements") X(i64, q_stride_n, "elements")                                          \
     X(i64, k_stride_b, "elements") X(i64, k_stride_h, "elements") X(i64, k_stride_n, "elements")                                          \
     X(i64, v_stride_b, "elements") X(i64, v_stride_h, "elements") X(i64, v_stride_n, "elements")                                          \
@@ -36,7 +38,7 @@
     X(i32, splits, "parts of the sequence that stats are taken over")                                                                     \
     X(i32, q_tile_first, "first q tile of this launch (queries in chunks)") X(i32, q_tile_launch, "q tiles of this launch, per head")    \
     X(i32, vector_io, "bit 0-3: q, k, v, o are 16-byte aligned with strides of multiples of 8")                                           \
-    X(i32, quantise_parts, "bit 0-2: quantise Q, K, V in this launch")                                                                    \
+    X(i32, stats_lead, "tensors (K or V of a head) by which statistics run ahead of quantising")                                                                  \
     X(f32, sm_scale, "linear") X(f32, reserved, "zero")
 
 #define SAGE_ARG_TYPE_ptr uint64_t

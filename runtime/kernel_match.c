@@ -81,14 +81,7 @@ static bool belong_together(const struct meta *a, const struct meta *b) {
 }
 
 static bool role_needed(const struct meta *attention, enum sage_role role) {
-    switch (role) {
-    case SAGE_ROLE_STATS:
-        return attention->stats_width > 0;
-    case SAGE_ROLE_DELTA_S:
-        return attention->q_group > 0;
-    default:
-        return true;
-    }
+    return role != SAGE_ROLE_DELTA_S || attention->q_group > 0;
 }
 
 // Fills picked with the rows of the set led by `attention`; returns the first role that is missing, or SAGE_ROLE_COUNT.

@@ -11,7 +11,7 @@
 /* -- Values ---------------------------------------------------------------------------------------------------------
  */
 
-static const char *const role_texts[SAGE_ROLE_COUNT] = {"stats", "quantise", "delta_s", "attn_fwd"};
+static const char *const role_texts[SAGE_ROLE_COUNT] = {"quantise_q", "quantise_kv", "delta_s", "attn_fwd"};
 
 enum sage_role meta_role(const struct meta *meta) {
     int role = 0;

@@ -10,7 +10,7 @@
 
 // X(name, help)
 #define SAGE_META_TEXTS(X)                                                                                                                \
-    X(role, "stats | quantise | delta_s | attn_fwd")                                                                                      \
+    X(role, "quantise_q | quantise_kv | delta_s | attn_fwd")                                                                             \
     X(entry, "extern C name in the cubin")                                                                                                \
     X(spec, "name of the spec")                                                                                                           \
     X(family, "the spec's name up to its head dim: int8_fp8 of int8_fp8_d128")                                                            \
@@ -26,6 +26,7 @@
 #define SAGE_META_INTS(X)                                                                                                                 \
     X(safe, "1: the safe numeric mode")                                                                                                   \
     X(args_bytes, "sizeof(struct sage_kernel_args) that the kernel was emitted for")                                                      \
+    X(dependent_launch, "1: waits for the launches before it by itself, so that it may start while they run")                             \
     X(threads, "per block") X(smem_static, "bytes") X(smem_dynamic, "bytes")                                                               \
     X(registers, "per thread, as compiled") X(spill_bytes, "spill stores + loads") X(local_bytes, "stack frame")                          \
     X(head_dim_qk, "elements") X(head_dim_v, "elements") X(d_qk, "elements, padded") X(d_v, "elements, padded")                           \

@@ -99,6 +99,7 @@ static sage_status acquire_locked(sage_context *context, const struct meta *meta
         if (!module) return SAGE_ERROR_OUT_OF_MEMORY;
         snprintf(module->cubin_hash, sizeof module->cubin_hash, "%s", meta->cubin_hash);
         snprintf(module->entry, sizeof module->entry, "%s", meta->entry);
+        module->dependent_launch = meta->dependent_launch != 0;
         module->threads = (unsigned)meta->threads;
         module->smem_dynamic = (unsigned)meta->smem_dynamic;
         sage_status status = load(context, meta, cubin, module);

@@ -13,6 +13,7 @@ struct module {
     char entry[META_TEXT_MAX + 1];
     driver_module handle;
     driver_function function;
+    bool dependent_launch; /* waits for the launches before it by itself */
     unsigned threads;      /* per block */
     unsigned smem_dynamic; /* bytes */
 };

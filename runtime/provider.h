@@ -7,8 +7,8 @@
 #include "sage.h"
 #include <stdbool.h>
 
-enum sage_role { SAGE_ROLE_STATS, SAGE_ROLE_QUANTISE, SAGE_ROLE_DELTA_S, SAGE_ROLE_ATTN_FWD, SAGE_ROLE_COUNT };
-const char *sage_role_text(enum sage_role role); // "stats" ...
+enum sage_role { SAGE_ROLE_QUANTISE_Q, SAGE_ROLE_QUANTISE_KV, SAGE_ROLE_DELTA_S, SAGE_ROLE_ATTN_FWD, SAGE_ROLE_COUNT };
+const char *sage_role_text(enum sage_role role); // "quantise_q" ...
 
 // What is wanted: a spec by exact name, or a family and head dims.
 struct sage_kernel_request {

@@ -103,6 +103,9 @@ typedef struct sage_options {
     /* The CUDA driver's entry points by their exported names ("cuInit", "cuMemAlloc_v2", ...; the driver's own calling convention), for
      * a stand-in of the driver; returns NULL for one it lacks. Must outlive the context. NULL: those of libcuda.so.1 ($SAGE_DRIVER). */
     void *(*driver_entry)(const char *symbol);
+    /* 1: from the second launch of a call on, kernels may start while the one before drains (programmatic dependent launch: sm_90 and
+     * newer, driver of CUDA 12.3 or newer; elsewhere nothing changes). 0: $SAGE_DEPENDENT_LAUNCH (0 or 1), else off: not run on a GPU yet. */
+    int dependent_launch;
     /* Paths of packs (files of `sagegen pack`), then NULL; at most 8. Their cubins are searched before all else, in this order; their
      * sources after kernel_dir, for GPUs that no cubin is for: those need NVRTC, and what it makes is cached. NULL: none. */
     const char *const *packs;
@@ -175,7 +178,8 @@ typedef struct sage_attention_args {
     sage_tensor o;       /* all of [batch][heads_q][seq_q][head_dim_v] is written */
     float *lse;          /* device fp32 [batch][heads_q][seq_q], contiguous, natural log of the true scores; NULL: not wanted */
     uint32_t *overflow_flags; /* device, one word, OR-ed into, never cleared; NULL: not wanted */
-    void *workspace;     /* device, 256-byte aligned; may be reused by calls that are ordered on one stream */
+    void *workspace;     /* device, 256-byte aligned; may be reused by calls that are ordered one after the other (one stream, or events).
+                          * Kernels count in it: two calls at once on one workspace may never end. */
     size_t workspace_bytes;
 } sage_attention_args;
 

@@ -61,6 +61,13 @@ static int64_t split_count(int64_t seq_k) {
     return splits > WORKSPACE_SPLITS_MAX ? WORKSPACE_SPLITS_MAX : (int64_t)splits;
 }
 
+static int64_t lead_count(const struct meta *meta, const sage_attention_shape *shape) {
+    const uint64_t tensors = times(times((uint64_t)shape->batch, (uint64_t)shape->heads_kv), 2), io = 2;
+    const uint64_t bytes = times((uint64_t)shape->seq_k, (uint64_t)meta->d_qk * io);
+    const uint64_t lead = bytes == 0 ? 0 : 1 + WORKSPACE_LEAD_BYTES / bytes;
+    return (int64_t)(lead < tensors ? lead : tensors);
+}
+
 // Bytes of each region, before rounding; heads are counted over the whole batch. Members of meta are never negative, so
 // the products of two of them and a small constant cannot wrap.
 static void region_sizes(const struct meta *meta, const sage_attention_shape *shape, const struct workspace_layout *out,
@@ -70,7 +77,7 @@ static void region_sizes(const struct meta *meta, const sage_attention_shape *sh
     const uint64_t q_tiles = (uint64_t)out->q_tile_count, k_tiles = (uint64_t)out->k_tile_count;
     const uint64_t rows = q_tiles * (uint64_t)meta->tile_q, keys = k_tiles * (uint64_t)meta->tile_k;
     const uint64_t d_qk = (uint64_t)meta->d_qk, d_v = (uint64_t)meta->d_v, f32 = sizeof(float), io = 2;
-    const uint64_t stats_row = (uint64_t)meta->stats_width * f32; /* sum, minimum, maximum, for K and V: 6 rows */
+    const uint64_t stats_row = (uint64_t)meta->stats_width * f32; /* sum of K; sum, minimum, maximum of V */
 
     for (int i = 0; i < WORKSPACE_REGION_COUNT; i++) bytes[i] = 0;
     bytes[WORKSPACE_q_tiles] = times(heads_q, times(q_tiles, (uint64_t)meta->q_tile_bytes));
@@ -78,12 +85,14 @@ static void region_sizes(const struct meta *meta, const sage_attention_shape *sh
     bytes[WORKSPACE_v_tiles] = times(heads_kv, times(k_tiles, (uint64_t)meta->v_tile_bytes));
     bytes[WORKSPACE_q_scale] = times(heads_q, rows * f32);
     bytes[WORKSPACE_v_scale] = times(heads_kv, d_v * 2 * f32); /* scales, then means */
-    bytes[WORKSPACE_stats] = times(heads_kv, (uint64_t)out->splits * 6 * stats_row);
+    if (meta->stats_width != 0) bytes[WORKSPACE_progress] = times(plus(1, times(heads_kv, 2)), sizeof(uint32_t));
+    bytes[WORKSPACE_stats] = times(heads_kv, (uint64_t)out->splits * 4 * stats_row);
+    if (meta->smooth_k != 0) bytes[WORKSPACE_k_mean] = times(heads_kv, d_qk * f32);
     if (meta->smooth_k != 0) bytes[WORKSPACE_lse_bias] = times(heads_q, rows * f32);
     if (meta->q_group == 0) return;
     bytes[WORKSPACE_q_mean] = times(heads_q, times(ceil_div(rows, (uint64_t)meta->q_group), d_qk * f32));
     bytes[WORKSPACE_k_centred] = times(heads_kv, times(keys, d_qk * io));
-    bytes[WORKSPACE_delta_s] = times(heads_q, times((uint64_t)meta->delta_groups, keys * f32));
+    bytes[WORKSPACE_delta_s] = times(heads_q, times((uint64_t)meta->delta_groups, 2 * keys * f32));
 }
 
 bool workspace_layout_make(const struct meta *meta, const sage_attention_shape *shape, struct workspace_layout *out) {
@@ -92,6 +101,7 @@ bool workspace_layout_make(const struct meta *meta, const sage_attention_shape *
         .q_tile_count = (int64_t)ceil_div((uint64_t)shape->seq_q, (uint64_t)meta->tile_q),
         .k_tile_count = (int64_t)ceil_div((uint64_t)shape->seq_k, (uint64_t)meta->tile_k),
         .splits = split_count(shape->seq_k),
+        .stats_lead = lead_count(meta, shape),
     };
     uint64_t bytes[WORKSPACE_REGION_COUNT];
     region_sizes(meta, shape, &layout, bytes);

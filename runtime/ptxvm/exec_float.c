@@ -67,6 +67,10 @@ ARITHMETIC(sub, 2, difference, difference, difference64)
 ARITHMETIC(mul, 2, product, product_ftz, product64)
 ARITHMETIC(fma, 3, fmaf, fused_ftz, fused64)
 
+// Mixed precision (sm_100): factors of 16 bits, the rest f32. Products are exact in f32.
+HANDLER3(fma_f32_f16, f32, f16, f16, f32, fmaf(a, b, c))
+HANDLER3(fma_f32_bf16, f32, bf16, bf16, f32, fmaf(a, b, c))
+
 #define RATIONAL(op, n, function32, function_ftz, function64)                                                          \
     VALUES##n(op##_f32, f32, function32) VALUES##n(op##_f32_ftz, f32z, function_ftz)                                   \
         VALUES##n(op##_f64, f64, function64)
@@ -152,7 +156,22 @@ bool bind_float_mad(struct binder *b, struct instruction *out) {
 bool bind_float_div(struct binder *b, struct instruction *out) {
     return bind_float(b, out, div_forms, special_div, 0, "===", PTXVM_CLASS_FLOAT);
 }
+// fma.rn.f32.f16, .bf16: the second type is that of the factors.
+static bool bind_fma_mixed(struct binder *b, struct instruction *out) {
+    enum rounding rounding;
+    if (!take_rounding(b, &rounding) || rounding != ROUND_NEAREST) return bind_fail(b, "needs .rn with two types");
+    const enum ptx_type sum = mod_type(b), factor = mod_type(b);
+    if (sum != PTX_F32 || (factor != PTX_F16 && factor != PTX_BF16)) return bind_fail(b, "unknown pair of types");
+    out->run = factor == PTX_F16 ? fma_f32_f16 : fma_f32_bf16;
+    out->klass = PTXVM_CLASS_FLOAT;
+    return need_operands(b, 4, 4) && take_dst(b, &b->operand[0], 32, &out->dst) &&
+           take_src(b, &b->operand[1], factor, &out->src[0]) && take_src(b, &b->operand[2], factor, &out->src[1]) &&
+           take_src(b, &b->operand[3], sum, &out->src[2]);
+}
 static bool bind_fma(struct binder *b, struct instruction *out) {
+    struct binder second = *b; // looks ahead
+    mod_type(&second);
+    if (mod_type(&second) != PTX_NONE) return bind_fma_mixed(b, out);
     return bind_float(b, out, fma_forms, half_fma, 0, "====", PTXVM_CLASS_FLOAT);
 }
 static bool bind_rcp(struct binder *b, struct instruction *out) {

@@ -23,7 +23,7 @@ static const int p_block[P_FORMAT_COUNT] = {P_FORMATS(P_BLOCK)};
 static double p_one(const struct attend_rule *rule) {
     double lazy = ldexp(1, -rule->lazy_log2);
     if (rule->p == P_E4M3) return 448 * lazy;
-    if (rule->p == P_NVFP4 || rule->p == P_NVFP4_LOG) return 448 * 6 * lazy;
+    if (rule->p == P_NVFP4 || rule->p == P_NVFP4_LINEAR || rule->p == P_NVFP4_LOG) return 448 * 6 * lazy;
     return 1;
 }
 
@@ -51,6 +51,22 @@ static void round_log_code(double one, double *p, int n) {
     }
 }
 
+// A block scale whose code is linear in log2 of the largest P; the codes are those of P over the line, not over the scale.
+static void round_linear(const struct attend_rule *rule, double one, double *p, int n) {
+    const int code_one = 126 - 8 * rule->lazy_log2;
+    double amax = 0;
+    for (int i = 0; i < n; i++) amax = fmax(amax, p[i]);
+    const double code = fmin(8 + rint(format_round(FORMAT_F16, fmax(8 * log2(amax) + code_one - 8.45, 0))), 126);
+    const double value = format_decode(FORMAT_UE4M3, (uint64_t)code), line = exp2((code - code_one) / 8) / 6;
+    for (int i = 0; i < n; i++) p[i] = format_round(FORMAT_E2M1, p[i] / line) * value / one;
+}
+
+// By how much a row's maximum may be exceeded before it moves; log2 units.
+static double growth(const struct attend_rule *rule) {
+    const bool linear = rule->p == P_NVFP4_LINEAR && rule->lazy_log2 > 0; // up to the code that rounds to 126
+    return linear ? rule->lazy_log2 + 0.98125 / 8 : rule->lazy_log2;
+}
+
 static void round_p(const struct attend_rule *rule, double *p, int n) {
     static const struct block_rule nvfp4 = {.block = NVFP4_BLOCK, .divisor_count = 1, .divisors = {6}},
                                    mxfp4 = {.block = MXFP4_BLOCK, .log2_margin = 0x1p-12};
@@ -62,6 +78,8 @@ static void round_p(const struct attend_rule *rule, double *p, int n) {
         int m = n - i < block ? n - i : block;
         if (rule->p == P_NVFP4_LOG)
             round_log_code(one, p + i, m);
+        else if (rule->p == P_NVFP4_LINEAR)
+            round_linear(rule, one, p + i, m);
         else
             round_block(rule->p == P_MXFP4 ? &mxfp4 : &nvfp4, one, p + i, m);
     }
@@ -142,7 +160,7 @@ static double sum_of(const double *p, int n) {
 static void row_softmax(struct strip *s, int r, int n) {
     double *p = s->p + r * s->rule->tile_k, tile_max = -INFINITY, old = s->top[r];
     for (int i = 0; i < n; i++) tile_max = p[i] > tile_max ? p[i] : tile_max;
-    if (tile_max > old + s->rule->lazy_log2) s->top[r] = tile_max;
+    if (tile_max > old + growth(s->rule)) s->top[r] = tile_max;
     for (int i = 0; i < n; i++) p[i] = p[i] == -INFINITY ? 0 : exp2(p[i] - s->top[r]);
     double shrink = s->top[r] == old ? 1 : exp2(old - s->top[r]), sum = sum_of(p, n);
     round_p(s->rule, p, n);

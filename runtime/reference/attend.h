@@ -13,12 +13,14 @@
 // X(symbol, block)   how P is rounded; p = 1 at the running maximum, t = lazy_log2
 //   E4M3          p = 1 maps to 448 / 2^t
 //   NVFP4         two-level: p = 1 maps to 448 * 6 / 2^t, then ue4m3 scales per 16 keys
+//   NVFP4_LINEAR  as NVFP4, with a block scale whose code is linear in log2 of the block's largest P: p = 1 has code
+//                 126 - 8 t, code - 8 = 8 log2 P + 118 - 8 t - 0.45, at least 0, rounded to f16, then to a whole number; e2m1 codes of P * 2^(-code / 8)
 //   NVFP4_DIRECT  one level: ue4m3 scales per 16 keys of P itself
 //   NVFP4_LOG     as NVFP4, with the e2m1 codes taken from the exponent: z = 2 log2(p / scale) + 2,
 //                 code = floor(z + 0.45), and 1 for -2 <= z < 1.55
 //   MXFP4         ue8m0 scales per 32 keys; a largest P within 2^-12 (log2) below a power of two counts as that power,
 //                 so that p = 1 never loses a binade to rounding
-#define P_FORMATS(X)            X(EXACT, 1) X(F16, 1) X(E4M3, 1) X(NVFP4, 16) X(NVFP4_DIRECT, 16) X(NVFP4_LOG, 16) X(MXFP4, 32)
+#define P_FORMATS(X)            X(EXACT, 1) X(F16, 1) X(E4M3, 1) X(NVFP4, 16) X(NVFP4_LINEAR, 16) X(NVFP4_DIRECT, 16) X(NVFP4_LOG, 16) X(MXFP4, 32)
 #define P_SYMBOL(symbol, block) P_##symbol,
 enum p_format { P_FORMATS(P_SYMBOL) P_FORMAT_COUNT };
 

@@ -52,4 +52,16 @@ function M.scale_b(lane)
     return 8 * (lane % 4) + lane // 4
 end
 
+-- Block scales of a tile of K or V: `words` registers a lane and step of 64 keys, stored so that a lane loads them as vectors: [step][words / width][lane][width].
+function M.scale_width(words)
+    return words % 4 == 0 and 4 or words % 2 == 0 and 2 or 1
+end
+
+-- C expression for the index, in words, of word `w` (an expression: words of earlier steps too) of lane `lane`.
+function M.scale_word(words, w, lane)
+    local width = M.scale_width(words)
+    if width == 1 then return string.format("(%s) * 32 + %s", w, lane) end
+    return string.format("((%s) / %d * 32 + %s) * %d + (%s) %% %d", w, width, lane, width, w, width)
+end
+
 return M

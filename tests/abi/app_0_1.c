@@ -52,10 +52,11 @@ static int run(sage_context *context, const sage_attention_plan *plan, const str
     args.workspace = aligned_alloc(256, (args.workspace_bytes + 255) / 256 * 256);
     const sage_attention_args *given = at_the_end(&args, sizeof args);
     CHECK(sage_attention_run(plan, given, NULL) == SAGE_OK);
-    CHECK(cuda->launch_count() == 2);
+    const int launches = cuda->launch_count();
+    CHECK(launches > 0);
     CHECK(sage_attention_quantise(plan, given, NULL) == SAGE_OK);
     CHECK(sage_attention_attend(plan, given, NULL) == SAGE_OK);
-    CHECK(cuda->launch_count() == 4);
+    CHECK(cuda->launch_count() == 2 * launches);
     args.workspace_bytes--;
     CHECK(sage_attention_run(plan, &args, NULL) == SAGE_ERROR_WORKSPACE);
     CHECK(strstr(sage_last_error(context), "workspace_bytes"));

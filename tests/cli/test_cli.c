@@ -127,7 +127,7 @@ static void test_mistyped_words_are_bad_input_with_a_suggestion(void **state) {
         {"--json", "no spec given"},
         {"", "nothing to do"},
         {"check", "no spec given"},
-        {"expand --spec fp4_d128 --role quantize", "did you mean 'quantise'?"},
+        {"expand --spec fp4_d128 --role quantize_kv", "did you mean 'quantise_kv'?"},
         {"expand --spec int8_fp16_d64 --role delta_s", "needs no such kernel"},
         {"cache lst", "did you mean 'ls'?"},
         {"bench --contenders fa3_fp9", "did you mean 'fa3_fp8'?"},
@@ -216,11 +216,11 @@ static void test_expand_and_where(void **state) {
     (void)state;
     expect("expand --spec int8_fp16_d64 --arch sm_80 --io fp16 --mask causal", 0, "int8_fp16_d64_attn_fwd_q128_k", "");
     assert_non_null(strstr(cli.out, "_sm_80_fp16_causal"));
-    expect("expand --spec int8_fp16_d64 --role stats -o stats.cu", 0, "", "");
-    assert_true(exists("stats.cu") && exists("stats.map"));
-    expect("where stats.cu:1", 0, "templates/prelude.cu.tl:", "");
-    expect("where 'stats.cu(1)'", 0, "templates/prelude.cu.tl:", "");
-    expect("where stats.cu:1000000", 2, "", "stats.cu has ");
+    expect("expand --spec int8_fp16_d64 --role quantise_q -o quantise_q.cu", 0, "", "");
+    assert_true(exists("quantise_q.cu") && exists("quantise_q.map"));
+    expect("where quantise_q.cu:1", 0, "templates/prelude.cu.tl:", "");
+    expect("where 'quantise_q.cu(1)'", 0, "templates/prelude.cu.tl:", "");
+    expect("where quantise_q.cu:1000000", 2, "", "quantise_q.cu has ");
     write_text("other.map", "not a map\n");
     expect("where other.cu:1", 2, "", "other.map is not a line map");
 }
@@ -229,10 +229,10 @@ static void test_expand_and_where(void **state) {
 static void test_expand_in_the_safe_mode(void **state) {
     (void)state;
     char plain[sizeof cli.out], safe[sizeof cli.out], again[512];
-    expect("expand --spec int8_fp8acc16_d128 --role stats", 0, "_stats_", "");
+    expect("expand --spec int8_fp8acc16_d128 --role quantise_q", 0, "_quantise_q_", "");
     strcpy(plain, cli.out);
     assert_null(strstr(plain, "safe"));
-    expect("expand --safe --spec int8_fp8acc16_d128 --role stats", 0, "// spec int8_fp8acc16_d128 (hash ", "");
+    expect("expand --safe --spec int8_fp8acc16_d128 --role quantise_q", 0, "// spec int8_fp8acc16_d128 (hash ", "");
     strcpy(safe, cli.out);
     assert_non_null(strstr(safe, "   numerics safe\n"));
     assert_non_null(strstr(safe, " --safe\n"));
@@ -250,10 +250,10 @@ static void test_errors_in_templates_point_at_them(void **state) {
     char command[256];
     snprintf(command, sizeof command, "cp -r %s/templates %s/templates", SOURCE_DIR, cli.dir);
     assert_int_equal(system(command), 0);
-    write_text("templates/stats.cu.tl", "@ wrappers()\nint x = ${no_such_name};\n");
+    write_text("templates/quantise_q.cu.tl", "@ wrappers()\nint x = ${no_such_name};\n");
     setenv("SAGE_TEMPLATE_DIR", "templates", 1);
-    expect("expand --spec int8_fp16_d64 --role stats", 1, "",
-           "templates/stats.cu.tl:2:1: error: undefined name 'no_such_name'");
+    expect("expand --spec int8_fp16_d64 --role quantise_q", 1, "",
+           "templates/quantise_q.cu.tl:2:1: error: undefined name 'no_such_name'");
     unsetenv("SAGE_TEMPLATE_DIR");
 }
 
@@ -359,7 +359,7 @@ static void check_row(const json_t *row, bool cached) {
 static void check_rows(bool cached) {
     json_t *root = expect_json(ONE_KERNEL " --json", 0), *row;
     size_t i;
-    assert_int_equal(json_array_size(json_object_get(root, "kernels")), 3); // stats, quantise, attn_fwd
+    assert_int_equal(json_array_size(json_object_get(root, "kernels")), 3); // quantise_q, quantise_kv, attn_fwd
     json_array_foreach(json_object_get(root, "kernels"), i, row) check_row(row, cached);
     json_decref(root);
 }
@@ -429,10 +429,10 @@ static void test_compile_errors_point_at_templates(void **state) {
     char command[256];
     snprintf(command, sizeof command, "cp -r %s/templates %s/templates", SOURCE_DIR, cli.dir);
     assert_int_equal(system(command), 0);
-    write_text("templates/stats.cu.tl", "extern \"C\" __global__ void f() {\n    no_such_name = 3;\n}\n");
+    write_text("templates/quantise_q.cu.tl", "extern \"C\" __global__ void f() {\n    no_such_name = 3;\n}\n");
     setenv("SAGE_TEMPLATE_DIR", "templates", 1);
     expect(ONE_KERNEL " --out kernels", 1, "total: 2 kernels",
-           "templates/stats.cu.tl:2:5: error: identifier \"no_such_name\"");
+           "templates/quantise_q.cu.tl:2:5: error: identifier \"no_such_name\"");
     unsetenv("SAGE_TEMPLATE_DIR");
     assert_non_null(strstr(cli.err, "    no_such_name = 3;\n    ^\n"));
     assert_non_null(strstr(cli.err, "1 of 3 kernels failed"));

@@ -1,7 +1,7 @@
 // int8_fp16_d64_attn_fwd_q128_k128_s2_w8_sm_80_bf16_causal
 // O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp16
 //
-// spec int8_fp16_d64 (hash 57ce8d605b23cdc7)   variant q128_k128_s2_w8   target sm_80   io bf16   mask causal
+// spec int8_fp16_d64 (hash aa93ba2ad9568b7b)   variant q128_k128_s2_w8   target sm_80   io bf16   mask causal
 // made by sagegen 0.1.0 from templates/attn_fwd_mma.cu.tl
 // again: sagegen expand --spec specs/int8_fp16_d64.yaml --role attn_fwd --arch sm_80 --io bf16 --mask causal --variant q128_k128_s2_w8
 
@@ -26,39 +26,41 @@ struct kernel_args {
     u64 v_tiles; // 64: workspace: quantised V, transposed, one image per tile of keys
     u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
     u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][d_v_padded], linear; O = acc * v_scale
-    u64 stats; // 88: workspace: fp32 partial sums, minima, maxima of K and V per channel
-    u64 lse_bias; // 96: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
-    u64 q_mean; // 104: workspace: fp32 [batch][heads_q][groups][d_qk_padded]
-    u64 k_centred; // 112: workspace: K - mean(K) in the io type [batch][heads_kv][keys of all tiles][d_qk_padded]
-    u64 delta_s; // 120: workspace: fp32 [batch][heads_q][chunk groups][keys of all tiles], units of the score accumulator
-    i64 q_stride_b; // 128: elements
-    i64 q_stride_h; // 136: elements
-    i64 q_stride_n; // 144: elements
-    i64 k_stride_b; // 152: elements
-    i64 k_stride_h; // 160: elements
-    i64 k_stride_n; // 168: elements
-    i64 v_stride_b; // 176: elements
-    i64 v_stride_h; // 184: elements
-    i64 v_stride_n; // 192: elements
-    i64 o_stride_b; // 200: elements
-    i64 o_stride_h; // 208: elements
-    i64 o_stride_n; // 216: elements
-    i32 batch; // 224
-    i32 heads_q; // 228
-    i32 heads_kv; // 232: divides heads_q
-    i32 seq_q; // 236: rows
-    i32 seq_k; // 240: keys
-    i32 q_tile_count; // 244: tiles of tile_q rows per head
-    i32 k_tile_count; // 248: tiles of tile_k keys per head
-    i32 splits; // 252: parts of the sequence that stats are taken over
-    i32 q_tile_first; // 256: first q tile of this launch (queries in chunks)
-    i32 q_tile_launch; // 260: q tiles of this launch, per head
-    i32 vector_io; // 264: bit 0-3: q, k, v, o are 16-byte aligned with strides of multiples of 8
-    i32 quantise_parts; // 268: bit 0-2: quantise Q, K, V in this launch
-    float sm_scale; // 272: linear
-    float reserved; // 276: zero
+    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done
+    u64 stats; // 96: workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel
+    u64 k_mean; // 104: workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence
+    u64 lse_bias; // 112: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
+    u64 q_mean; // 120: workspace: fp32 [batch][heads_q][groups][d_qk_padded]
+    u64 k_centred; // 128: workspace: K - mean(K) in the io type [batch][heads_kv][keys of all tiles][d_qk_padded]
+    u64 delta_s; // 136: workspace: fp32 [batch][heads_q][q tiles of a chunk][k tiles][groups of a q tile][pairs of keys][2 copies][2], accumulator units
+    i64 q_stride_b; // 144: elements
+    i64 q_stride_h; // 152: elements
+    i64 q_stride_n; // 160: elements
+    i64 k_stride_b; // 168: elements
+    i64 k_stride_h; // 176: elements
+    i64 k_stride_n; // 184: elements
+    i64 v_stride_b; // 192: elements
+    i64 v_stride_h; // 200: elements
+    i64 v_stride_n; // 208: elements
+    i64 o_stride_b; // 216: elements
+    i64 o_stride_h; // 224: elements
+    i64 o_stride_n; // 232: elements
+    i32 batch; // 240
+    i32 heads_q; // 244
+    i32 heads_kv; // 248: divides heads_q
+    i32 seq_q; // 252: rows
+    i32 seq_k; // 256: keys
+    i32 q_tile_count; // 260: tiles of tile_q rows per head
+    i32 k_tile_count; // 264: tiles of tile_k keys per head
+    i32 splits; // 268: parts of the sequence that stats are taken over
+    i32 q_tile_first; // 272: first q tile of this launch (queries in chunks)
+    i32 q_tile_launch; // 276: q tiles of this launch, per head
+    i32 vector_io; // 280: bit 0-3: q, k, v, o are 16-byte aligned with strides of multiples of 8
+    i32 stats_lead; // 284: tensors (K or V of a head) by which statistics run ahead of quantising
+    float sm_scale; // 288: linear
+    float reserved; // 292: zero
 };
-static_assert(sizeof(kernel_args) == 280, "kernel_args differs from runtime/kernel_args.h"); // no padding: the offsets above hold
+static_assert(sizeof(kernel_args) == 296, "kernel_args differs from runtime/kernel_args.h"); // no padding: the offsets above hold
 
 // ---- problem and tiles ---------------------------------------------------------------------------------------------
 constexpr i32 head_dim_qk = 64;               // elements of a Q or K row
@@ -215,12 +217,12 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
     #pragma unroll
     for (i32 tile = 0; tile < stages - 1; tile++) load_tile(tile);
 
+    cp_async_wait<stages - 2>();
+    __syncthreads();
     // ---- Q: fragments and scales into registers ---------------------------------------------------------------------------
     // out: rQ[m_tiles][qk_steps][4] (lane l: rows l/4, l/4+8; bytes 4(l%4)..+3 and +16 of each 32-byte step)
     //      r_q_scale[m_tiles][2], log2 units per score (per_thread)
     constexpr i32 qk_steps = qk_row_bytes / 32; // MMA steps along the head dim
-    cp_async_wait<stages - 2>();
-    __syncthreads();
     u32 rQ[m_tiles][qk_steps][4];
     float r_q_scale[m_tiles][2];
     #pragma unroll
@@ -388,7 +390,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
             const float inv = seen ? 1.0f / sum : 0.0f;
             if (args.lse && lane % 4 == 0) {
                 float lse = seen ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
-                lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
+                if (seen) lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
                 ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
             }
             u16 *g_row = g_o + (i64)row * args.o_stride_n;

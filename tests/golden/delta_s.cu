@@ -1,9 +1,9 @@
-// fp4_d64_delta_s_q128_k128_s2_w8_sm_120a_bf16
+// fp4_d64_delta_s_q128_k128_s3_w8_sm_120a_bf16
 // delta_s = mean(Q group) . (K - mean(K)), what Q smoothing takes out of the scores (QK in nvfp4, PV in nvfp4)
 //
-// spec fp4_d64 (hash f62bb2d21ec610ad)   variant q128_k128_s2_w8   target sm_120a   io bf16   mask none
+// spec fp4_d64 (hash b0effe637106c628)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/delta_s.cu.tl
-// again: sagegen expand --spec specs/fp4_d64.yaml --role delta_s --arch sm_120a --io bf16 --mask none --variant q128_k128_s2_w8
+// again: sagegen expand --spec specs/fp4_d64.yaml --role delta_s --arch sm_120a --io bf16 --mask none --variant q128_k128_s3_w8
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -26,39 +26,41 @@ struct kernel_args {
     u64 v_tiles; // 64: workspace: quantised V, transposed, one image per tile of keys
     u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
     u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][d_v_padded], linear; O = acc * v_scale
-    u64 stats; // 88: workspace: fp32 partial sums, minima, maxima of K and V per channel
-    u64 lse_bias; // 96: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
-    u64 q_mean; // 104: workspace: fp32 [batch][heads_q][groups][d_qk_padded]
-    u64 k_centred; // 112: workspace: K - mean(K) in the io type [batch][heads_kv][keys of all tiles][d_qk_padded]
-    u64 delta_s; // 120: workspace: fp32 [batch][heads_q][chunk groups][keys of all tiles], units of the score accumulator
-    i64 q_stride_b; // 128: elements
-    i64 q_stride_h; // 136: elements
-    i64 q_stride_n; // 144: elements
-    i64 k_stride_b; // 152: elements
-    i64 k_stride_h; // 160: elements
-    i64 k_stride_n; // 168: elements
-    i64 v_stride_b; // 176: elements
-    i64 v_stride_h; // 184: elements
-    i64 v_stride_n; // 192: elements
-    i64 o_stride_b; // 200: elements
-    i64 o_stride_h; // 208: elements
-    i64 o_stride_n; // 216: elements
-    i32 batch; // 224
-    i32 heads_q; // 228
-    i32 heads_kv; // 232: divides heads_q
-    i32 seq_q; // 236: rows
-    i32 seq_k; // 240: keys
-    i32 q_tile_count; // 244: tiles of tile_q rows per head
-    i32 k_tile_count; // 248: tiles of tile_k keys per head
-    i32 splits; // 252: parts of the sequence that stats are taken over
-    i32 q_tile_first; // 256: first q tile of this launch (queries in chunks)
-    i32 q_tile_launch; // 260: q tiles of this launch, per head
-    i32 vector_io; // 264: bit 0-3: q, k, v, o are 16-byte aligned with strides of multiples of 8
-    i32 quantise_parts; // 268: bit 0-2: quantise Q, K, V in this launch
-    float sm_scale; // 272: linear
-    float reserved; // 276: zero
+    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done
+    u64 stats; // 96: workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel
+    u64 k_mean; // 104: workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence
+    u64 lse_bias; // 112: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
+    u64 q_mean; // 120: workspace: fp32 [batch][heads_q][groups][d_qk_padded]
+    u64 k_centred; // 128: workspace: K - mean(K) in the io type [batch][heads_kv][keys of all tiles][d_qk_padded]
+    u64 delta_s; // 136: workspace: fp32 [batch][heads_q][q tiles of a chunk][k tiles][groups of a q tile][pairs of keys][2 copies][2], accumulator units
+    i64 q_stride_b; // 144: elements
+    i64 q_stride_h; // 152: elements
+    i64 q_stride_n; // 160: elements
+    i64 k_stride_b; // 168: elements
+    i64 k_stride_h; // 176: elements
+    i64 k_stride_n; // 184: elements
+    i64 v_stride_b; // 192: elements
+    i64 v_stride_h; // 200: elements
+    i64 v_stride_n; // 208: elements
+    i64 o_stride_b; // 216: elements
+    i64 o_stride_h; // 224: elements
+    i64 o_stride_n; // 232: elements
+    i32 batch; // 240
+    i32 heads_q; // 244
+    i32 heads_kv; // 248: divides heads_q
+    i32 seq_q; // 252: rows
+    i32 seq_k; // 256: keys
+    i32 q_tile_count; // 260: tiles of tile_q rows per head
+    i32 k_tile_count; // 264: tiles of tile_k keys per head
+    i32 splits; // 268: parts of the sequence that stats are taken over
+    i32 q_tile_first; // 272: first q tile of this launch (queries in chunks)
+    i32 q_tile_launch; // 276: q tiles of this launch, per head
+    i32 vector_io; // 280: bit 0-3: q, k, v, o are 16-byte aligned with strides of multiples of 8
+    i32 stats_lead; // 284: tensors (K or V of a head) by which statistics run ahead of quantising
+    float sm_scale; // 288: linear
+    float reserved; // 292: zero
 };
-static_assert(sizeof(kernel_args) == 280, "kernel_args differs from runtime/kernel_args.h"); // no padding: the offsets above hold
+static_assert(sizeof(kernel_args) == 296, "kernel_args differs from runtime/kernel_args.h"); // no padding: the offsets above hold
 
 // ---- problem and tiles ---------------------------------------------------------------------------------------------
 constexpr i32 head_dim_qk = 64;               // elements of a Q or K row
@@ -90,18 +92,27 @@ constexpr i32 q_group = 64;            // query rows that share a mean
 constexpr i32 delta_groups = 16;  // groups of a chunk
 constexpr float log2_e = 1.44269504f;
 
-// Eight consecutive bf16 elements from global memory, read once; zeros where `inside` is false. vector: 16-byte aligned.
-__device__ __forceinline__ void load8(u32 (&r)[4], const u16 *g, bool inside, bool vector)
+// Eight consecutive bf16 elements from global memory, read once; zeros where `inside` is false. g: 16-byte aligned. PTX ISA 9.7.9.8, sm_70.
+__device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool inside)
 {
     r[0] = r[1] = r[2] = r[3] = 0;
-    if (!inside) return;
-    if (vector) {
-        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" // PTX ISA 9.7.9.8, sm_70
-                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
-    } else {
-        #pragma unroll
-        for (i32 i = 0; i < 4; i++) r[i] = (u32)g[2 * i] | (u32)g[2 * i + 1] << 16;
-    }
+    if (inside)
+        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
+}
+
+// The same from any address. Not inlined: eight loads for each of these would crowd the registers of a path that is rarely taken.
+__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
+{
+    u32 r[4];
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
+    return make_uint4(r[0], r[1], r[2], r[3]);
+}
+
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    const uint4 x = load8_unaligned(g, inside);
+    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
 }
 
 // One bf16 element as fp32.
@@ -110,28 +121,29 @@ __device__ __forceinline__ float widen(u16 x)
     return __uint_as_float((u32)x << 16);
 }
 
-// x, or 0 where x is infinite or not a number; `bad` remembers that.
-__device__ __forceinline__ float finite(float x, bool &bad)
+// Programmatic dependent launch: the next kernel of the stream may start once every block has come here; it waits by itself. Does nothing
+// where that kernel was not launched so. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void launch_dependents()
 {
-    const bool ok = fabsf(x) <= 3.402823466e38f;
-    bad |= !ok;
-    return ok ? x : 0.0f;
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
 
-// Eight packed elements as fp32, non-finite ones as 0.
-__device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
+// Programmatic dependent launch: waits until the launch before has ended and its writes are visible. That one has waited for its own, and so
+// on, so all launches of this call before this one have then ended. Does nothing after an ordinary launch. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void wait_for_launches()
 {
-    #pragma unroll
-    for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
+    asm volatile("griddepcontrol.wait;" ::: "memory");
 }
 
-// grid: batch * heads_q * k_tile_count   out: delta_s[batch][heads_q][delta_groups][keys] fp32
-extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_s2_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
+// grid: batch * heads_q * k_tile_count   out: delta_s, see runtime/kernel_args.h
+extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_s3_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
 {
     __shared__ float s_mean[delta_groups][d_qk];
     const i32 tile = (i32)(blockIdx.x % args.k_tile_count), tid = threadIdx.x;
     const i64 head = blockIdx.x / args.k_tile_count; // batch * heads_q + query head
     const i64 kv_index = head / args.heads_q * args.heads_kv + head % args.heads_q / (args.heads_q / args.heads_kv);
+    launch_dependents(); // its blocks fill the SMs that this grid's last blocks leave
+    wait_for_launches(); // nothing of the workspace is read or written before
 
     // ---- stage 1/2: means of the chunk's groups, divided by the scale of their accumulators ------------------------
     const i64 groups = (i64)args.q_tile_count * (tile_q / q_group), first = (i64)args.q_tile_first * (tile_q / q_group);
@@ -148,18 +160,27 @@ extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_
     __syncthreads();
 
     // ---- stage 2/2: one key a thread against all groups --------------------------------------------------------------
-    const u32 *g_key = (const u32 *)args.k_centred + ((kv_index * args.k_tile_count + tile) * tile_k + tid) * (d_qk / 2);
+    const uint4 *g_key = (const uint4 *)args.k_centred + ((kv_index * args.k_tile_count + tile) * tile_k + tid) * (d_qk / 8);
     float sum[delta_groups];
     #pragma unroll
     for (i32 g = 0; g < delta_groups; g++) sum[g] = 0.0f;
-    #pragma unroll 2
-    for (i32 c = 0; c < d_qk; c += 2) {
-        const u32 pair = g_key[c / 2];
-        const float lo = widen((u16)pair), hi = widen((u16)(pair >> 16));
+    #pragma unroll 1
+    for (i32 c = 0; c < d_qk; c += 8) {
+        const uint4 eight = g_key[c / 8];
+        const u32 pair[4] = {eight.x, eight.y, eight.z, eight.w};
         #pragma unroll
-        for (i32 g = 0; g < delta_groups; g++) sum[g] += lo * s_mean[g][c] + hi * s_mean[g][c + 1];
+        for (i32 e = 0; e < 8; e += 2) {
+            const float lo = widen((u16)pair[e / 2]), hi = widen((u16)(pair[e / 2] >> 16));
+            #pragma unroll
+            for (i32 g = 0; g < delta_groups; g++) sum[g] += lo * s_mean[g][c + e] + hi * s_mean[g][c + e + 1];
+        }
     }
-    float *g_out = (float *)args.delta_s + head * delta_groups * args.k_tile_count * tile_k + (i64)tile * tile_k + tid;
+    // keys 2i, 2i+1 twice: the four accumulators of a lane, rows l/4 and l/4+8, start from one load
+    constexpr i32 tile_groups = tile_q / q_group; // that a tile of queries reads together
+    float *g_out = (float *)args.delta_s + head * delta_groups * args.k_tile_count * (2 * tile_k) + tid / 2 * 4 + tid % 2;
     #pragma unroll
-    for (i32 g = 0; g < delta_groups; g++) g_out[(i64)g * args.k_tile_count * tile_k] = sum[g];
+    for (i32 g = 0; g < delta_groups; g++) {
+        float *at = g_out + (((i64)(g / tile_groups) * args.k_tile_count + tile) * tile_groups + g % tile_groups) * (2 * tile_k);
+        at[0] = at[2] = sum[g];
+    }
 }

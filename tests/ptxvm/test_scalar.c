@@ -207,6 +207,9 @@ static const struct example examples[] = {
     {"dddd", "fma.rz.f32x2 d, a, b, c;", F(3f80000040000000), F(3f80000040400000), F(33800000b3800000),
      F(3f80000040bfffff)},
     {"ddd", "mul.rn.ftz.f32x2 d, a, b;", F(0080000040000000), F(3f00000040400000), 0, F(0000000040c00000)},
+    // Factors of 16 bits, the rest f32.
+    {"fhhf", "fma.rn.f32.f16 d, a, b, c;", 0x6408 /* 1032 */, 0xb000 /* -1/8 */, F(42c80000) /* 100 */, F(c1e80000)},
+    {"fhhf", "fma.rn.f32.bf16 d, a, b, c;", 0x3fc0 /* 1.5 */, 0x4040 /* 3 */, F(3f800000), F(40b00000) /* 5.5 */},
     // Three operands.
     {"ffff", "max.f32 d, a, b, c;", F(3f800000), F(7fc00000), F(40000000), F(40000000)},
     {"ffff", "max.NaN.f32 d, a, b, c;", F(3f800000), F(7fc00000), F(40000000), F(7fffffff)},
@@ -486,6 +489,8 @@ static const char *const refused[] = {
     "div.rn.sat.f32 f, f, f;",
     "fma.f32 f, f, f, f;",
     "fma.rn.relu.f32 f, f, f, f;",
+    "fma.rz.f32.f16 f, h, h, f;",
+    "fma.rn.f16.f32 h, f, f, h;",
     "mad.f32 f, f, f, f;",
     "rcp.f32 f, f;",
     "ex2.f32 f, f;",

@@ -360,27 +360,56 @@ static void perform(const struct fake_cuda_launch *launch) {
     if (state.hook) state.hook(state.hook_user, launch);
 }
 
-FAKE_ENTRY(cuLaunchKernel, void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-           unsigned block_y, unsigned block_z, unsigned smem_bytes, void *stream, void **params, void **extra) {
-    ENTER_TO_WORK(NULL);
-    const struct fake_function *launched = function;
-    if (launched && launched->module->context != stack[depth - 1]) return INVALID_CONTEXT;
-    if (!launched || !grid_x || !grid_y || !grid_z || !block_x || extra) return INVALID_VALUE;
-    if ((int)smem_bytes > 48 << 10 && (int)smem_bytes > launched->smem_dynamic_max) return INVALID_VALUE;
-    struct fake_cuda_launch launch = {.grid = {grid_x, grid_y, grid_z},
-                                      .block = {block_x, block_y, block_z},
-                                      .smem_dynamic = smem_bytes,
-                                      .stream = stream,
-                                      .current_context = stack[depth - 1]};
+static int launch_or_capture(const struct fake_function *launched, struct fake_cuda_launch launch, void **params,
+                             void **extra) {
+    if (!launched || !launch.grid[0] || !launch.grid[1] || !launch.grid[2] || !launch.block[0] || extra)
+        return INVALID_VALUE;
+    if (launched->module->context != launch.current_context) return INVALID_CONTEXT;
+    if ((int)launch.smem_dynamic > 48 << 10 && (int)launch.smem_dynamic > launched->smem_dynamic_max)
+        return INVALID_VALUE;
     memcpy(launch.function, launched->name, sizeof launch.function);
     if (state.args_bytes) memcpy(launch.args, params[0], state.args_bytes);
-    if (state.captured && state.captured_stream == stream) {
+    if (state.captured && state.captured_stream == launch.stream) {
         if (state.captured->count == FAKE_CUDA_NODES_MAX) return 2;
         state.captured->launch[state.captured->count++] = launch;
         return OK;
     }
     perform(&launch);
     return OK;
+}
+
+FAKE_ENTRY(cuLaunchKernel, void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+           unsigned block_y, unsigned block_z, unsigned smem_bytes, void *stream, void **params, void **extra) {
+    ENTER_TO_WORK(NULL);
+    const struct fake_cuda_launch launch = {.grid = {grid_x, grid_y, grid_z},
+                                            .block = {block_x, block_y, block_z},
+                                            .smem_dynamic = smem_bytes,
+                                            .stream = stream,
+                                            .current_context = stack[depth - 1]};
+    return launch_or_capture(function, launch, params, extra);
+}
+
+// CUlaunchConfig, of which the one attribute known here lets a launch start early.
+struct launch_config {
+    unsigned grid[3], block[3], smem_bytes;
+    void *stream;
+    const struct {
+        int id, padding;
+        int value[16];
+    } *attributes;
+    unsigned attribute_count;
+};
+
+FAKE_ENTRY(cuLaunchKernelEx, const struct launch_config *config, void *function, void **params, void **extra) {
+    ENTER_TO_WORK(NULL);
+    if (config->attribute_count != 1 || config->attributes->id != 6) return INVALID_VALUE;
+    struct fake_cuda_launch launch = {.smem_dynamic = config->smem_bytes,
+                                      .stream = config->stream,
+                                      .current_context = stack[depth - 1],
+                                      .early = config->attributes->value[0]};
+    memcpy(launch.grid, config->grid, sizeof launch.grid);
+    memcpy(launch.block, config->block, sizeof launch.block);
+    return launch_or_capture(function, launch, params, extra);
 }
 
 /* -- Graphs: one stream at a time ---------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ struct fake_cuda_launch {
     unsigned smem_dynamic; /* bytes */
     void *stream;
     void *current_context;                  /* of the calling thread, at the launch */
+    int early;                              /* 1: may start before the launch before it has ended */
     unsigned char args[FAKE_CUDA_ARGS_MAX]; /* the first args_bytes of the one parameter */
 };
 

@@ -49,11 +49,12 @@ static inline void pack_fixture_add(struct pack_fixture *p, struct meta meta, co
     p->count++;
 }
 
-// The two kernels that a plan of fixture_meta needs.
+// The three kernels that a plan of fixture_meta needs.
 static inline void pack_fixture_add_set(struct pack_fixture *p, struct meta meta, const char *target, int parts) {
     pack_fixture_add(p, meta, "attn_fwd", target, parts);
     strcpy(meta.mask, "none");
-    pack_fixture_add(p, meta, "quantise", target, parts);
+    pack_fixture_add(p, meta, "quantise_q", target, parts);
+    pack_fixture_add(p, meta, "quantise_kv", target, parts);
 }
 
 // Writes the pack, and forgets the kernels.

@@ -80,6 +80,7 @@ static void meta_fill_ints(struct meta *meta, const struct sage_kernel_request *
                            bool smoothed) {
     meta->safe = want->safe;
     meta->args_bytes = (int)sizeof(struct sage_kernel_args);
+    meta->dependent_launch = smoothed;
     meta->threads = 128 + 32 * (int)role;
     meta->smem_dynamic = 1024 * (40 + 10 * (int)role);
     meta->registers = 100;
@@ -100,7 +101,7 @@ static void meta_fill_ints(struct meta *meta, const struct sage_kernel_request *
 }
 
 static void meta_spoil(struct meta *meta, const struct kernels *kernels, enum sage_role role) {
-    if (kernels->wrong_role == (int)role + 1) snprintf(meta->role, sizeof meta->role, "stats");
+    if (kernels->wrong_role == (int)role + 1) snprintf(meta->role, sizeof meta->role, "delta_s");
     if (kernels->wrong_geometry == (int)role + 1) meta->k_tile_bytes *= 2;
     if (kernels->wrong_args_bytes == (int)role + 1) meta->args_bytes -= 8;
     if (kernels->wrong_smem == (int)role + 1) meta->smem_dynamic = 900 << 10;
@@ -135,8 +136,7 @@ static sage_status kernels_get(sage_context *context, void *user, const struct s
     SAGE_TRY(kernels_answer(context, kernels, want));
     sage_status status = SAGE_OK;
     for (int role = 0; role < SAGE_ROLE_COUNT && status == SAGE_OK; role++) {
-        bool extra = role == SAGE_ROLE_STATS || role == SAGE_ROLE_DELTA_S;
-        if ((extra && !kernels->smoothed) || kernels->drop_role == role + 1) continue;
+        if ((role == SAGE_ROLE_DELTA_S && !kernels->smoothed) || kernels->drop_role == role + 1) continue;
         status = blob_make(context, kernels, want, (enum sage_role)role, &set.kernel[role]);
     }
     if (status == SAGE_OK)
@@ -505,13 +505,13 @@ static const struct plan_rule {
     const char *text;
 } plan_rules[] = {
     {{.drop_role = SAGE_ROLE_ATTN_FWD + 1}, SAGE_ERROR_CORRUPT, "no attn_fwd kernel"},
-    {{.drop_role = SAGE_ROLE_QUANTISE + 1}, SAGE_ERROR_CORRUPT, "the quantise kernel is missing"},
-    {{.smoothed = true, .drop_role = SAGE_ROLE_STATS + 1}, SAGE_ERROR_CORRUPT, "the stats kernel is missing"},
+    {{.drop_role = SAGE_ROLE_QUANTISE_Q + 1}, SAGE_ERROR_CORRUPT, "the quantise_q kernel is missing"},
+    {{.drop_role = SAGE_ROLE_QUANTISE_KV + 1}, SAGE_ERROR_CORRUPT, "the quantise_kv kernel is missing"},
     {{.smoothed = true, .drop_role = SAGE_ROLE_DELTA_S + 1}, SAGE_ERROR_CORRUPT, "the delta_s kernel is missing"},
-    {{.wrong_role = SAGE_ROLE_QUANTISE + 1}, SAGE_ERROR_CORRUPT, "asked for the quantise kernel, got stats"},
-    {{.wrong_geometry = SAGE_ROLE_QUANTISE + 1},
+    {{.wrong_role = SAGE_ROLE_QUANTISE_KV + 1}, SAGE_ERROR_CORRUPT, "asked for the quantise_kv kernel, got delta_s"},
+    {{.wrong_geometry = SAGE_ROLE_QUANTISE_KV + 1},
      SAGE_ERROR_CORRUPT,
-     "the quantise kernel has k_tile_bytes = 16384, attn_fwd has 8192"},
+     "the quantise_kv kernel has k_tile_bytes = 16384, attn_fwd has 8192"},
     {{.wrong_args_bytes = SAGE_ROLE_ATTN_FWD + 1}, SAGE_ERROR_CORRUPT, "bytes of arguments"},
     {{.wrong_smem = SAGE_ROLE_ATTN_FWD + 1}, SAGE_ERROR_UNSUPPORTED, "921600 bytes of shared memory"},
     {{.wrong_cubin = SAGE_ROLE_ATTN_FWD + 1}, SAGE_ERROR_CORRUPT, "cubin"},
@@ -739,14 +739,16 @@ static void a_plain_run_quantises_then_attends(void **state) {
     args.lse = address(0x60000000);
     args.overflow_flags = address(0x70000000);
     assert_int_equal(sage_attention_run(plan, &args, address(0x1234)), SAGE_OK);
-    assert_int_equal(f->cuda.launch_count(), 2);
-    assert_launch(f, 0, "quantise", 2 * 6 * 3 + 2 * (2 * 3 * 16), &a);
-    assert_launch(f, 1, "attn_fwd", 2 * 6 * 3, &again);
+    assert_int_equal(f->cuda.launch_count(), 3);
+    assert_launch(f, 0, "quantise_q", 2 * 6 * 3, &a);
+    assert_launch(f, 1, "quantise_kv", 2 * (2 * 3 * 16), &again);
+    assert_memory_equal(&a, &again, sizeof a);
+    assert_launch(f, 2, "attn_fwd", 2 * 6 * 3, &again);
     assert_memory_equal(&a, &again, sizeof a);
     assert_ptr_equal(f->cuda.launch_at(0)->stream, address(0x1234));
-    assert_int_equal(f->cuda.launch_at(0)->block[0], 128 + 32 * SAGE_ROLE_QUANTISE);
-    assert_int_equal(f->cuda.launch_at(1)->block[0], 128 + 32 * SAGE_ROLE_ATTN_FWD);
-    assert_int_equal(f->cuda.launch_at(1)->smem_dynamic, 1024 * (40 + 10 * SAGE_ROLE_ATTN_FWD));
+    assert_int_equal(f->cuda.launch_at(0)->block[0], 128 + 32 * SAGE_ROLE_QUANTISE_Q);
+    assert_int_equal(f->cuda.launch_at(2)->block[0], 128 + 32 * SAGE_ROLE_ATTN_FWD);
+    assert_int_equal(f->cuda.launch_at(2)->smem_dynamic, 1024 * (40 + 10 * SAGE_ROLE_ATTN_FWD));
 
     assert_true(workspace_layout_make(&meta, &usual_shape, &layout));
     assert_int_equal(a.q, Q_AT);
@@ -758,7 +760,7 @@ static void a_plain_run_quantises_then_attends(void **state) {
     assert_int_equal(a.q_tiles, WORKSPACE_AT);
     assert_int_equal(a.k_tiles, WORKSPACE_AT + layout.region[WORKSPACE_k_tiles].offset);
     assert_int_equal(a.v_scale, WORKSPACE_AT + layout.region[WORKSPACE_v_scale].offset);
-    assert_int_equal(a.stats | a.lse_bias | a.q_mean | a.k_centred | a.delta_s, 0);
+    assert_int_equal(a.stats | a.progress | a.k_mean | a.lse_bias | a.q_mean | a.k_centred | a.delta_s, 0);
     assert_int_equal(a.q_stride_b, 6 * 300 * 128);
     assert_int_equal(a.k_stride_h, 1000 * 128);
     assert_int_equal(a.o_stride_n, 128);
@@ -773,7 +775,7 @@ static void a_plain_run_quantises_then_attends(void **state) {
     assert_int_equal(a.q_tile_first, 0);
     assert_int_equal(a.q_tile_launch, 3);
     assert_int_equal(a.vector_io, 15);
-    assert_int_equal(a.quantise_parts, 7);
+    assert_int_equal(a.stats_lead, 12); // all of it is less than the lead
     assert_true(fabs((double)a.sm_scale - 1 / sqrt(128)) < 1e-8);
     assert_true(a.reserved == 0);
     sage_attention_plan_destroy(plan);
@@ -786,10 +788,10 @@ static void a_smoothed_run_goes_in_chunks(void **state) {
     struct sage_kernel_args a;
     assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
     assert_int_equal(f->cuda.launch_count(), 6);
-    assert_launch(f, 0, "stats", 2 * 3 * 4 * 2, &a);
+    assert_launch(f, 0, "quantise_q", 2 * 6 * 3, &a);
     assert_true(a.stats != 0 && a.lse_bias != 0 && a.q_mean != 0 && a.k_centred != 0 && a.delta_s != 0);
     assert_int_equal(a.stats % 1024, 0);
-    assert_launch(f, 1, "quantise", 2 * 6 * 3 + 2 * (2 * 3 * 16), &a);
+    assert_launch(f, 1, "quantise_kv", 2 * (2 * 3 * (4 + 16)) + 2 * 6 * 3, &a); // parts, tiles; tiles of Q for LSE
     assert_int_equal(a.q_tile_launch, 3);
     static const int first[] = {0, 2}, count[] = {2, 1};
     for (int chunk = 0; chunk < 2; chunk++) {
@@ -803,6 +805,53 @@ static void a_smoothed_run_goes_in_chunks(void **state) {
     sage_attention_plan_destroy(plan);
 }
 
+static void nothing_starts_early_unasked(void **state) {
+    struct fixture *f = *state;
+    sage_attention_plan *plan = usual_plan(f, true, 0);
+    const sage_attention_args args = args_for(plan, &usual_shape, 128);
+    assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
+    assert_int_equal(f->cuda.launch_count(), 6);
+    for (int i = 0; i < 6; i++) assert_int_equal(f->cuda.launch_at(i)->early, 0);
+    sage_attention_plan_destroy(plan);
+}
+
+// The first launch of a call is an ordinary one, which waits for earlier calls; the others may start early where asked
+// for, and kernels and driver know how.
+static void later_launches_may_start_early(void **state) {
+    struct fixture *f = *state;
+    f->context->dependent_launch = true;
+    for (int smoothed = 0; smoothed < 2; smoothed++) {
+        sage_attention_plan *plan = usual_plan(f, smoothed != 0, 0);
+        const sage_attention_args args = args_for(plan, &usual_shape, 128);
+        const int first = f->cuda.launch_count();
+        assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
+        assert_int_equal(sage_attention_quantise(plan, &args, NULL), SAGE_OK);
+        assert_int_equal(sage_attention_attend(plan, &args, NULL), SAGE_OK);
+        static const int starts_call[][12] = {{1, 0, 0, 1, 0, 1}, {1, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0}};
+        for (int i = first; i < f->cuda.launch_count(); i++)
+            assert_int_equal(f->cuda.launch_at(i)->early, smoothed && !starts_call[smoothed][i - first]);
+        sage_attention_plan_destroy(plan);
+    }
+}
+
+static void an_old_driver_starts_nothing_early(void **state) {
+    struct fixture *f = *state;
+    sage_attention_plan *plan = usual_plan(f, true, 0);
+    const sage_attention_args args = args_for(plan, &usual_shape, 128);
+    struct driver *driver = &f->context->driver;
+    const struct driver whole = *driver;
+    f->context->dependent_launch = true;
+    driver->cuda_version = 12020; // captured graphs do not keep the attribute
+    assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
+    *driver = whole;
+    driver->api.launch_kernel_ex = NULL;
+    assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
+    *driver = whole;
+    assert_int_equal(f->cuda.launch_count(), 12);
+    for (int i = 0; i < 12; i++) assert_int_equal(f->cuda.launch_at(i)->early, 0);
+    sage_attention_plan_destroy(plan);
+}
+
 // The two halves launch what run launches, in the same order, and name only the tensors they touch.
 static void two_steps_are_one_run(void **state) {
     struct fixture *f = *state;
@@ -812,7 +861,7 @@ static void two_steps_are_one_run(void **state) {
     args.o.data = NULL;
     assert_int_equal(sage_attention_quantise(plan, &args, NULL), SAGE_OK);
     assert_int_equal(f->cuda.launch_count(), 2);
-    assert_launch(f, 1, "quantise", 2 * 6 * 3 + 2 * (2 * 3 * 16), &a);
+    assert_launch(f, 1, "quantise_kv", 2 * (2 * 3 * (4 + 16)), &a);
     assert_int_equal(a.q, Q_AT);
     assert_int_equal(a.o, 0);
     assert_int_equal(a.vector_io, 7);
@@ -855,7 +904,7 @@ static void no_keys_still_attend(void **state) {
     args.k = args.v = (sage_tensor){0};
     assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
     assert_int_equal(f->cuda.launch_count(), 2);
-    assert_launch(f, 0, "quantise", 2 * 2, &a);
+    assert_launch(f, 0, "quantise_q", 2 * 2, &a);
     assert_launch(f, 1, "attn_fwd", 2 * 2, &a);
     assert_int_equal(a.k_tile_count, 0);
     assert_int_equal(a.k | a.v, 0);
@@ -875,7 +924,7 @@ static void vector_io_needs_aligned_rows(void **state) {
     args.o.stride_head += 8;
     args.o.stride_batch += 48;
     assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
-    assert_launch(f, 0, "quantise", 2 * 6 * 3 + 2 * (2 * 3 * 16), &a);
+    assert_launch(f, 0, "quantise_q", 2 * 6 * 3, &a);
     assert_int_equal(a.vector_io, 8);
     assert_int_equal(a.k_stride_n, 132);
     sage_attention_plan_destroy(plan);
@@ -887,12 +936,12 @@ static void scales_and_head_dims_reach_the_kernel(void **state) {
     const sage_attention_shape shape = {1, 1, 1, 1, 1};
     struct sage_kernel_args a;
     int launches = 0;
-    for (int dim = 8; dim <= 256; dim += 8, launches += 2) {
+    for (int dim = 8; dim <= 256; dim += 8, launches += 3) {
         desc.head_dim_qk = dim;
         sage_attention_plan *plan = plan_for(f, &desc);
         const sage_attention_args args = args_for(plan, &shape, dim);
         assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
-        assert_launch(f, launches + 1, "attn_fwd", 1, &a);
+        assert_launch(f, launches + 2, "attn_fwd", 1, &a);
         assert_true(a.sm_scale == (float)(1 / sqrt(dim)));
         sage_attention_plan_destroy(plan);
     }
@@ -900,7 +949,7 @@ static void scales_and_head_dims_reach_the_kernel(void **state) {
     sage_attention_plan *plan = plan_for(f, &desc);
     const sage_attention_args args = args_for(plan, &shape, 256);
     assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
-    assert_launch(f, launches + 1, "attn_fwd", 1, &a);
+    assert_launch(f, launches + 2, "attn_fwd", 1, &a);
     assert_true(a.sm_scale == 0.3f);
     sage_attention_plan_destroy(plan);
 }
@@ -977,7 +1026,7 @@ static void many_threads_share_a_plan(void **state) {
     }
     for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_join(thread[i], NULL), 0);
     assert_int_equal(atomic_load(&failures), 0);
-    assert_int_equal(f->cuda.launch_count(), 2 * THREADS * RUNS);
+    assert_int_equal(f->cuda.launch_count(), 3 * THREADS * RUNS);
     for (int i = 0; i < f->cuda.launch_count(); i++) {
         struct sage_kernel_args a;
         memcpy(&a, f->cuda.launch_at(i)->args, sizeof a);
@@ -1013,6 +1062,9 @@ int main(void) {
         TEST(workspace_bytes_of_impossible_shapes_are_0),
         TEST(a_plain_run_quantises_then_attends),
         TEST(a_smoothed_run_goes_in_chunks),
+        TEST(nothing_starts_early_unasked),
+        TEST(later_launches_may_start_early),
+        TEST(an_old_driver_starts_nothing_early),
         TEST(two_steps_are_one_run),
         TEST(no_queries_mean_no_launch),
         TEST(no_keys_still_attend),

@@ -47,8 +47,8 @@ static void close_kernels(struct kernels *k) {
 }
 
 // The cheapest kernel of a spec.
-static struct build_job stats_job(const struct kernels *k) {
-    struct build_job job = {.request = {.spec = &k->spec, .io = SPEC_IO_BF16, .role = SAGE_ROLE_STATS}};
+static struct build_job quantise_job(const struct kernels *k) {
+    struct build_job job = {.request = {.spec = &k->spec, .io = SPEC_IO_BF16, .role = SAGE_ROLE_QUANTISE_Q}};
     char why[256];
     job.request.target = (enum spec_target)k->spec.targets.item[0];
     assert_true(plan_default_variant(&k->spec, job.request.target, &job.request.variant, why, sizeof why));
@@ -77,7 +77,7 @@ static void test_metadata_of_another_plan_do_not_match(void **state) {
     (void)state;
     struct kernels k = {.context = NULL};
     open_spec(&k, "int8_fp16_d64");
-    struct build_job job = stats_job(&k);
+    struct build_job job = quantise_job(&k);
     struct plan plan, other;
     struct meta meta;
     const struct compile_result result = {.cubin = NULL};
@@ -126,10 +126,10 @@ static void report(const char *log, const char *ptx, struct buf *out, int *error
     struct expansion emitted = {.text = {0}};
     struct diag d = {.sink = out};
     buf_puts(&emitted.text, "int a;\nfoo = 3;\n}\n");
-    linemap_add(&emitted.map, "stats.cu.tl", 1);
-    linemap_add(&emitted.map, "stats.cu.tl", 2);
+    linemap_add(&emitted.map, "quantise_q.cu.tl", 1);
+    linemap_add(&emitted.map, "quantise_q.cu.tl", 2);
     linemap_add(&emitted.map, NULL, 0);
-    const struct build_subject subject = {"k_stats", "kernel.cu", &emitted, NULL};
+    const struct build_subject subject = {"k_quantise", "kernel.cu", &emitted, NULL};
     build_report_log(&d, &subject, log, ptx);
     *errors = d.errors;
     diag_free(&d);
@@ -145,11 +145,11 @@ static void test_front_end_errors_point_at_template_lines(void **state) {
            "kernel.cu(3): error: expected a \";\"\n  }\n  ^\n\n2 errors detected.\n",
            NULL, &out, &errors);
     assert_int_equal(errors, 2);
-    assert_non_null(strstr(out.data, "templates/stats.cu.tl:2:"));
+    assert_non_null(strstr(out.data, "templates/quantise_q.cu.tl:2:"));
     assert_non_null(strstr(out.data, "error: identifier \"foo\" is undefined"));
-    assert_non_null(strstr(out.data, "emitted as line 2 of k_stats"));
+    assert_non_null(strstr(out.data, "emitted as line 2 of k_quantise"));
     assert_non_null(strstr(out.data, "      foo = 3;"));
-    assert_non_null(strstr(out.data, "emitted as line 3 of k_stats")); // a line of sagegen's own
+    assert_non_null(strstr(out.data, "emitted as line 3 of k_quantise")); // a line of sagegen's own
     assert_null(strstr(out.data, "177-D"));
     buf_free(&out);
 }
@@ -162,7 +162,7 @@ static void test_ptxas_errors_without_ptx_stay_as_they_are(void **state) {
            "ptxas application ptx input, line 1426; error   : Not a name of any known instruction: 'bogus'\n",
            NULL, &out, &errors);
     assert_int_equal(errors, 1);
-    assert_non_null(strstr(out.data, "k_stats does not compile"));
+    assert_non_null(strstr(out.data, "k_quantise does not compile"));
     assert_non_null(strstr(out.data, "known instruction: 'bogus'"));
     assert_null(strstr(out.data, "177-D"));
     buf_free(&out);
@@ -176,13 +176,13 @@ static void test_ptxas_errors_with_and_without_a_place(void **state) {
            "ptxas kernel.ptx, line 1; error   : c\nptxas fatal   : d\n",
            ".entry k(\n.loc 1 2 0\nfoo\t%r1;\n.loc 1 3 0\nret;\n.file 1 \"/kernel.cu\"\n", &out, &errors);
     assert_int_equal(errors, 4);
-    assert_non_null(strstr(out.data, "templates/stats.cu.tl:2:1: error: ptxas: a\n"));
-    assert_non_null(strstr(out.data, "emitted as line 2 of k_stats:\nfoo = 3;\n"));
+    assert_non_null(strstr(out.data, "templates/quantise_q.cu.tl:2:1: error: ptxas: a\n"));
+    assert_non_null(strstr(out.data, "emitted as line 2 of k_quantise:\nfoo = 3;\n"));
     assert_non_null(strstr(out.data, "PTX that ptxas rejects:\n    foo %r1;\n"));
     assert_non_null(strstr(out.data, "sagegen: error: ptxas: b\n")); // a line of sagegen's own
-    assert_non_null(strstr(out.data, "emitted as line 3 of k_stats:\n}\n"));
-    assert_non_null(strstr(out.data, "sagegen: error: k_stats: ptxas kernel.ptx, line 1; error   : c\n"));
-    assert_non_null(strstr(out.data, "sagegen: error: k_stats: ptxas fatal   : d\n"));
+    assert_non_null(strstr(out.data, "emitted as line 3 of k_quantise:\n}\n"));
+    assert_non_null(strstr(out.data, "sagegen: error: k_quantise: ptxas kernel.ptx, line 1; error   : c\n"));
+    assert_non_null(strstr(out.data, "sagegen: error: k_quantise: ptxas fatal   : d\n"));
     buf_free(&out);
 }
 
@@ -198,14 +198,14 @@ static void test_a_log_of_another_kind_is_not_lost(void **state) {
 
 /* -- Messages of a compilation --------------------------------------------- */
 
-// Compiles the stats skeleton of tests/data/bad_templates/<folder>, which fails, and hands out what it says.
+// Compiles the quantise_q skeleton of tests/data/bad_templates/<folder>, which fails, and hands out what it says.
 static void build_bad_templates(const char *folder, struct buf *messages) {
     struct kernels k;
     char templates[1024];
     open_kernels(&k, "int8_fp16_d64");
     snprintf(templates, sizeof templates, SOURCE_DIR "/tests/data/bad_templates/%s", folder);
     k.setup.template_dir = templates;
-    struct build_job job = stats_job(&k);
+    struct build_job job = quantise_job(&k);
     assert_false(build_kernel(&k.setup, &job));
     assert_int_equal(job.status, SAGE_ERROR_COMPILE);
     buf_append(messages, job.messages.data, job.messages.len);
@@ -239,10 +239,10 @@ static void test_compiled_ptxas_errors(void **state) {
     build_bad_templates("ptxas", &messages);
     expect_text(&messages, "templates/ptx/bogus.cu.tl:3:5: error: ptxas: Not a name of any known instruction: 'bogus'\n"
                            "    asm volatile(\"bogus.b32 %0, %1;\" : \"=r\"(d) : \"r\"(a));\n    ^\n");
-    expect_text(&messages, "note: emitted as line 3 of int8_fp16_d64_stats_");
+    expect_text(&messages, "note: emitted as line 3 of int8_fp16_d64_quantise_q_");
     expect_text(&messages, "PTX that ptxas rejects:\n    bogus.b32 %r");
-    expect_text(&messages, "templates/stats.cu.tl:7:5: note: called at line");
-    expect_text(&messages, "templates/stats.cu.tl:9:5: error: ptxas: Instruction 'wgmma.fence' not supported");
+    expect_text(&messages, "templates/quantise_q.cu.tl:7:5: note: called at line");
+    expect_text(&messages, "templates/quantise_q.cu.tl:9:5: error: ptxas: Instruction 'wgmma.fence' not supported");
     expect_text(&messages, "PTX that ptxas rejects:\n    wgmma.fence.sync.aligned;\n");
     assert_int_equal(count_of(messages.data, "'bogus'"), 1); // called three times
     assert_null(strstr(messages.data, "aborted"));
@@ -253,7 +253,7 @@ static void test_compiled_asm_without_its_semicolon(void **state) {
     (void)state;
     struct buf messages = {0};
     build_bad_templates("unfinished", &messages);
-    expect_text(&messages, "templates/stats.cu.tl:4:5: error: ptxas: Parsing error near ");
+    expect_text(&messages, "templates/quantise_q.cu.tl:4:5: error: ptxas: Parsing error near ");
     expect_text(&messages, "PTX that ptxas rejects:\n    add.u32 %r");
     buf_free(&messages);
 }
@@ -264,7 +264,7 @@ static void test_second_build_neither_expands_nor_compiles(void **state) {
     (void)state;
     struct kernels k;
     open_kernels(&k, "int8_fp16_d64");
-    struct build_job first = stats_job(&k), second = first, third = first;
+    struct build_job first = quantise_job(&k), second = first, third = first;
     assert_true(build_kernel(&k.setup, &first));
     assert_false(first.cached);
     assert_true(first.compile_ms > 0 && first.meta.registers > 0);
@@ -289,7 +289,7 @@ static void test_ptx_form_is_another_kernel(void **state) {
     (void)state;
     struct kernels k;
     open_kernels(&k, "int8_fp16_d64");
-    struct build_job cubin = stats_job(&k), ptx = stats_job(&k), again = stats_job(&k);
+    struct build_job cubin = quantise_job(&k), ptx = quantise_job(&k), again = quantise_job(&k);
     assert_true(build_kernel(&k.setup, &cubin));
     k.setup.form = BUILD_PTX;
     assert_true(build_kernel(&k.setup, &ptx));
@@ -323,7 +323,7 @@ static void test_another_template_bundle_is_expanded_again(void **state) {
     (void)state;
     struct kernels k;
     open_kernels(&k, "int8_fp16_d64");
-    struct build_job first = stats_job(&k), second = first;
+    struct build_job first = quantise_job(&k), second = first;
     assert_true(build_kernel(&k.setup, &first));
     k.setup.bundle_hash++;
     assert_true(build_kernel(&k.setup, &second));
@@ -346,7 +346,7 @@ static void test_progress_can_stop_a_batch(void **state) {
     open_kernels(&k, "int8_fp16_d64");
     struct build_job jobs[4];
     int calls = 0, waiting = 0;
-    for (int i = 0; i < 4; i++) jobs[i] = stats_job(&k);
+    for (int i = 0; i < 4; i++) jobs[i] = quantise_job(&k);
     assert_int_equal(build_all(&k.setup, jobs, 4, 1, stop_after_first, &calls), 0);
     assert_int_equal(calls, 1);
     for (int i = 0; i < 4; i++) waiting += jobs[i].state == BUILD_WAITING;
@@ -361,7 +361,7 @@ static void test_batch_on_threads_gives_each_its_own(void **state) {
     open_kernels(&k, "int8_fp16_d64");
     struct build_job jobs[6];
     for (int i = 0; i < 6; i++) {
-        jobs[i] = stats_job(&k);
+        jobs[i] = quantise_job(&k);
         jobs[i].request.io = i % 2 ? SPEC_IO_FP16 : SPEC_IO_BF16;
         jobs[i].request.target = (enum spec_target)k.spec.targets.item[i / 2];
     }

@@ -60,8 +60,9 @@ static int start_once(sage_context *context) {
     const sage_attention_desc desc = {.size = sizeof desc, .head_dim_qk = 128, .spec = "SLOW_int8_fp8"};
     const struct sage_provider *provider = &context->provider[1];
     if (provider->get(context, provider->user, &request_80, &set) != SAGE_OK) return 1;
-    bool right =
-        is_right(&set.kernel[SAGE_ROLE_ATTN_FWD], "attn_fwd") && is_right(&set.kernel[SAGE_ROLE_QUANTISE], "quantise");
+    bool right = is_right(&set.kernel[SAGE_ROLE_ATTN_FWD], "attn_fwd") &&
+                 is_right(&set.kernel[SAGE_ROLE_QUANTISE_Q], "quantise_q") &&
+                 is_right(&set.kernel[SAGE_ROLE_QUANTISE_KV], "quantise_kv");
     kernel_set_free(context, &set);
     if (!right) return 2;
     if (sage_attention_plan_create(context, &desc, &plan) != SAGE_OK) return 3;
@@ -130,7 +131,7 @@ static void sixteen_threads_start_on_an_empty_cache(void **state) {
     assert_int_equal(start_threads(1), 0);
     fixture_remove_tree(cache_dir);
     assert_int_equal(start_threads(THREADS), 0);
-    expect_whole_cache(2);
+    expect_whole_cache(3);
 }
 
 static void sixteen_processes_of_sixteen_threads(void **state) {
@@ -141,7 +142,7 @@ static void sixteen_processes_of_sixteen_threads(void **state) {
         if (child[i] == 0) _exit(start_threads(1 + i % 2));
     }
     expect_children(child, PROCESSES);
-    expect_whole_cache(2);
+    expect_whole_cache(3);
 }
 
 /* -- Killed at any moment -------------------------------------------------------------------------------------------

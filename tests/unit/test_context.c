@@ -50,6 +50,31 @@ static void options_are_checked(void **state) {
     sage_context_destroy(NULL);
 }
 
+// Off; on by the option or the variable, whose other values are refused.
+static void dependent_launch_is_asked_for(void **state) {
+    (void)state;
+    static const struct {
+        int option;
+        const char *variable;
+        bool on;
+    } rows[] = {{0, "", false}, {1, "", true}, {0, "0", false}, {0, "1", true}, {1, "0", true}};
+    sage_options options = {.size = sizeof options, .device = -1, .memory_only = 1};
+    sage_context *context = NULL;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        options.dependent_launch = rows[i].option;
+        setenv("SAGE_DEPENDENT_LAUNCH", rows[i].variable, 1);
+        assert_int_equal(sage_context_create(&options, &context), SAGE_OK);
+        assert_int_equal(context->dependent_launch, rows[i].on);
+        sage_context_destroy(context);
+    }
+    context = NULL;
+    setenv("SAGE_DEPENDENT_LAUNCH", "yes", 1);
+    assert_int_equal(sage_context_create(&options, &context), SAGE_ERROR_INVALID_ARGUMENT);
+    assert_non_null(strstr(sage_last_error(NULL), "SAGE_DEPENDENT_LAUNCH is 'yes'"));
+    assert_null(context);
+    unsetenv("SAGE_DEPENDENT_LAUNCH");
+}
+
 static void works_without_device(void **state) {
     (void)state;
     setenv("SAGE_DRIVER", "/nonexistent/libcuda.so.1", 1);
@@ -256,9 +281,9 @@ static void modules_are_shared_and_launched(void **state) {
     assert_int_equal(fake.counts().modules, 1);
     struct sage_kernel_args args = {.q = 0x1234, .seq_k = 77};
     fake.set_args_bytes(sizeof args);
-    assert_int_equal(launch_kernel(context, a, 12, &args, &args), SAGE_OK);
-    assert_int_equal(launch_kernel(context, a, 0, &args, NULL), SAGE_OK);
-    assert_int_equal(launch_kernel(context, a, (int64_t)1 << 31, &args, NULL), SAGE_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(launch_kernel(context, a, 12, &args, false, &args), SAGE_OK);
+    assert_int_equal(launch_kernel(context, a, 0, &args, true, NULL), SAGE_OK);
+    assert_int_equal(launch_kernel(context, a, (int64_t)1 << 31, &args, false, NULL), SAGE_ERROR_INVALID_ARGUMENT);
     assert_int_equal(fake.launch_count(), 1);
     const struct fake_cuda_launch *launch = fake.launch_at(0);
     assert_string_equal(launch->function, meta.entry);
@@ -269,7 +294,7 @@ static void modules_are_shared_and_launched(void **state) {
     assert_ptr_equal(launch->stream, &args);
     assert_memory_equal(launch->args, &args, sizeof args);
     fake.fail_next("cuLaunchKernel", 700);
-    assert_int_equal(launch_kernel(context, a, 1, &args, NULL), SAGE_ERROR_CUDA);
+    assert_int_equal(launch_kernel(context, a, 1, &args, false, NULL), SAGE_ERROR_CUDA);
     assert_int_equal(fake.stack_depth(), 0);
     assert_int_equal(fake.counts().synchronisations, 0);
     module_release(context, a);
@@ -332,6 +357,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(status_texts),
         TEST(options_are_checked),
+        TEST(dependent_launch_is_asked_for),
         TEST(works_without_device),
         TEST(a_missing_driver_is_named_as_users_know_it),
         TEST(any_allocation_may_fail),

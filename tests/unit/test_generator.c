@@ -183,7 +183,7 @@ static void get_set(struct sage_kernel_request request, const char *spec, const 
         assert_int_equal(meta.head_dim_qk, request.head_dim_qk);
         assert_int_equal(meta.head_dim_v, request.head_dim_v);
     }
-    assert_non_null(set.kernel[SAGE_ROLE_QUANTISE].cubin);
+    assert_non_null(set.kernel[SAGE_ROLE_QUANTISE_KV].cubin);
     assert_non_null(set.kernel[SAGE_ROLE_ATTN_FWD].cubin);
     assert_null(set.kernel[SAGE_ROLE_DELTA_S].cubin); // int8 specs do not smooth Q
     kernel_set_free(context, &set);

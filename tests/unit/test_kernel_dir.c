@@ -41,6 +41,13 @@ static sage_status ask(struct sage_kernel_request request, struct sage_kernel_se
     return status;
 }
 
+static void add_quantisers(const char *name, const char *target, struct meta meta) {
+    char other[16];
+    snprintf(other, sizeof other, "%sk", name);
+    add(name, "quantise_q", target, meta);
+    add(other, "quantise_kv", target, meta);
+}
+
 static void expect_none(struct sage_kernel_request request, const char *reason) {
     struct sage_kernel_set set = {0};
     assert_int_equal(ask(request, &set), SAGE_ERROR_NOT_FOUND);
@@ -52,7 +59,7 @@ static void expect_attention(struct sage_kernel_request request, const char *cub
     struct sage_kernel_set set = {0};
     assert_int_equal(ask(request, &set), SAGE_OK);
     assert_string_equal(set.kernel[SAGE_ROLE_ATTN_FWD].cubin, cubin);
-    assert_non_null(set.kernel[SAGE_ROLE_QUANTISE].cubin);
+    assert_non_null(set.kernel[SAGE_ROLE_QUANTISE_KV].cubin);
     kernel_set_free(context, &set);
 }
 
@@ -60,8 +67,10 @@ static void matches_by_metadata(void **state) {
     (void)state;
     struct meta meta = base();
     add("a", "attn_fwd", "sm_90a", meta);
-    expect_none(request_90, "lacks its quantise kernel");
-    add("b", "quantise", "sm_90a", meta);
+    expect_none(request_90, "lacks its quantise_q kernel");
+    add("b", "quantise_q", "sm_90a", meta);
+    expect_none(request_90, "lacks its quantise_kv kernel");
+    add("bk", "quantise_kv", "sm_90a", meta);
     expect_attention(request_90, "attn_fwd sm_90a none");
     struct sage_kernel_request request = request_90;
     request.spec = "int8_fp8_d128";
@@ -99,7 +108,7 @@ static void the_best_target_wins(void **state) {
     for (int i = 0; i < 4; i++) {
         char name[16];
         snprintf(name, sizeof name, "q%d", i);
-        add(name, "quantise", targets[i], meta);
+        add_quantisers(name, targets[i], meta);
         snprintf(name, sizeof name, "a%d", i);
         add(name, "attn_fwd", targets[i], meta);
     }
@@ -117,8 +126,8 @@ static void the_best_target_wins(void **state) {
         expect_attention(request, rows[i].cubin);
     }
     expect_none(request_90, "for this GPU");
-    add("q9", "quantise", "sm_89", meta);
-    add("a9", "attn_fwd", "sm_89", (strcpy(meta.variant, "other"), meta)); // its quantise kernel is of another variant
+    add_quantisers("q9", "sm_89", meta);
+    add("a9", "attn_fwd", "sm_89", (strcpy(meta.variant, "other"), meta)); // its quantisers are of another variant
     request.sm = 89;
     expect_attention(request, "attn_fwd sm_86 none");
 }
@@ -135,7 +144,7 @@ static void safe_kernels_lie_beside_plain_ones(void **state) {
     strcpy(safe.spec_hash, "fedcba9876543210");
     // told apart in the cubins below by the target
     add("1a", "attn_fwd", "sm_120a", safe);
-    add("1q", "quantise", "sm_120a", safe);
+    add_quantisers("1q", "sm_120a", safe);
     safe_90.sm = safe_by_name.sm = by_name.sm = 120;
     expect_attention(safe_90, "attn_fwd sm_120a none");
     expect_attention(safe_by_name, "attn_fwd sm_120a none");
@@ -145,7 +154,7 @@ static void safe_kernels_lie_beside_plain_ones(void **state) {
     expect_none(family, "int8_fp8");
     add("2a", "attn_fwd", "sm_120", plain);
     expect_attention(by_name, "attn_fwd sm_120a none"); // the plain set is not whole
-    add("2q", "quantise", "sm_120", plain);
+    add_quantisers("2q", "sm_120", plain);
     expect_attention(by_name, "attn_fwd sm_120 none"); // as asked for, before what suits the GPU better
     expect_attention(family, "attn_fwd sm_120 none");
     expect_attention(safe_90, "attn_fwd sm_120a none");
@@ -159,9 +168,9 @@ static void sets_are_complete_and_of_one_piece(void **state) {
     meta.q_group = 64;
     meta.delta_groups = 2;
     add("a", "attn_fwd", "sm_90a", meta);
-    add("q", "quantise", "sm_90a", meta);
-    expect_none(request_90, "lacks its stats kernel");
-    add("s", "stats", "sm_90a", meta);
+    add("k", "quantise_kv", "sm_90a", meta);
+    expect_none(request_90, "lacks its quantise_q kernel");
+    add("q", "quantise_q", "sm_90a", meta);
     expect_none(request_90, "lacks its delta_s kernel");
     struct meta other = meta;
     strcpy(other.spec_hash, "fedcba9876543210");
@@ -184,14 +193,15 @@ static void damage_is_found(void **state) {
     (void)state;
     struct sage_kernel_set set = {0};
     add("a", "attn_fwd", "sm_90a", base());
-    add("q", "quantise", "sm_90a", base());
+    add("q", "quantise_q", "sm_90a", base());
+    add("k", "quantise_kv", "sm_90a", base());
     fixture_write(directory, "b.meta", "meta_version: 1\nrole: attn", 26); // unrelated damage: ignored, and said
     fixture_write(directory, "c.txt", "x", 1);
     expect_attention(request_90, "attn_fwd sm_90a none");
     assert_true(log_lines.count > 0);
-    fixture_write(directory, "q.cubin", "quantise sm_90a nonE", 20);
+    fixture_write(directory, "q.cubin", "quantise_q sm_90a nonE", 22);
     assert_int_equal(ask(request_90, &set), SAGE_ERROR_CORRUPT);
-    fixture_write(directory, "q.cubin", "quantise", 8);
+    fixture_write(directory, "q.cubin", "quantise_q", 10);
     assert_int_equal(ask(request_90, &set), SAGE_ERROR_CORRUPT);
     char path[128];
     snprintf(path, sizeof path, "%s/q.cubin", directory);

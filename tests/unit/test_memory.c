@@ -232,7 +232,7 @@ FAIL_EACH(cache_calls_in_memory)
  */
 
 static void write_kernel(const struct pack_item *item, const char *name) {
-    char file[160];
+    char file[200];
     snprintf(file, sizeof file, "%s.cubin", name);
     fixture_write(kernel_dir, file, item->cubin.data, item->cubin.bytes);
     snprintf(file, sizeof file, "%s.meta", name);
@@ -250,8 +250,7 @@ static int set_up(void **state) {
     assert_int_equal(mkdir(kernel_dir, 0700), 0);
     kernels.context = fixture_context(NULL, NULL);
     pack_fixture_add_set(&kernels, fixture_meta("s", "p", "c", 1), "sm_90a", WITH_BOTH);
-    write_kernel(&kernels.item[0], "a");
-    write_kernel(&kernels.item[1], "b");
+    for (int i = 0; i < kernels.count; i++) write_kernel(&kernels.item[i], kernels.name[i]);
     pack_fixture_write(&kernels, directory, "cubins.sagepack");
     pack_fixture_add_set(&kernels, fixture_meta("s", "p", "c", 1), "sm_80", WITH_SOURCE);
     pack_fixture_write(&kernels, directory, "sources.sagepack");

@@ -522,6 +522,34 @@ static void test_vm(void **state) {
     assert_non_null(strstr(text, "none of them runs on sm_80"));
 }
 
+// The same operands and the same rule, whether products are those of 4-bit tensor cores or of f16.
+static void test_emulated_fp4(void **state) {
+    (void)state;
+    char text[TEXT_BYTES];
+    if (!nvrtc_is_here()) skip();
+    save_inputs(FORMAT_F16);
+    assert_int_equal(call(text, FILES "--out native.npy --device vm --spec fp4_d64"), CMD_DONE);
+    assert_non_null(strstr(text, " sm_120a\n"));
+    assert_int_equal(call(text, FILES "--out emulated.npy --device vm --emulate fp4"), CMD_DONE);
+    assert_non_null(strstr(text, " sm_80\n"));
+    assert_non_null(strstr(text, "4-bit products are emulated"));
+    struct tensor native = load("native.npy"), emulated = load("emulated.npy");
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < tensor_count(&native); i++) {
+        const double a = format_decode(FORMAT_F16, ((const uint16_t *)native.data)[i]);
+        const double b = format_decode(FORMAT_F16, ((const uint16_t *)emulated.data)[i]);
+        difference += (a - b) * (a - b);
+        norm += a * a;
+    }
+    assert_true(norm > 0 && sqrt(difference / norm) < 1e-3);
+    tensor_free(&native);
+    tensor_free(&emulated);
+    assert_int_equal(call(text, FILES "--out o.npy --device vm --emulate fp4 --spec int8_fp16_d64"), CMD_BAD_INPUT);
+    assert_non_null(strstr(text, "int8_fp16_d64 has no 4-bit operands to emulate"));
+    assert_int_equal(call(text, FILES "--out o.npy --emulate fp8"), CMD_BAD_INPUT);
+    assert_int_equal(call(text, FILES "--out o.npy --emulate fp4 --precision fp4"), CMD_BAD_INPUT);
+}
+
 static void test_call(void **state) {
     (void)state;
     char text[TEXT_BYTES];
@@ -625,6 +653,7 @@ int main(void) {
         TEST(test_check_of_the_reference),
         TEST(test_no_gpu),
         TEST(test_vm),
+        TEST(test_emulated_fp4),
         TEST(test_call),
         TEST(test_call_with_own_spec),
         TEST(test_failing_device),

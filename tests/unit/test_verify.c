@@ -162,8 +162,8 @@ static void run_stats(const struct launched *l) {
             for (int64_t i = 0; i < in.rows * in.dim; i++) x[i] = isfinite(x[i]) ? x[i] : 0;
             for (int64_t s = 0; s < a->splits; s++)
                 for (int c = 0; c < width; c++) {
-                    float *out = (float *)to(a->stats) + ((kv * a->splits + s) * 6 + 3 * t) * width + c;
-                    out[0] = 0;
+                    float *out = (float *)to(a->stats) + ((kv * a->splits + s) * 4 + t) * width + c;
+                    out[0] = 0; // the sum; of K no more is kept: V, which comes later, takes the places
                     out[width] = 3.402823466e38f;
                     out[2 * width] = -3.402823466e38f;
                     for (int64_t n = in.rows * s / a->splits; n < in.rows * (s + 1) / a->splits; n++) {
@@ -178,17 +178,16 @@ static void run_stats(const struct launched *l) {
 }
 
 static const float *stats_of(const struct launched *l, int64_t kv) {
-    return (const float *)at(l->a.stats) + kv * l->a.splits * 6 * l->plan->stats_width;
+    return (const float *)at(l->a.stats) + kv * l->a.splits * 4 * l->plan->stats_width;
 }
 
 static void run_quantise_q(const struct launched *l, int64_t head) {
     const struct sage_kernel_args *a = &l->a;
     const struct plan *p = l->plan;
-    const int64_t tiles = a->q_tile_count, kv = head / (a->heads_q / a->heads_kv);
+    const int64_t tiles = a->q_tile_count;
     const int groups = p->q_group ? p->tile_q / p->q_group : 0;
     struct model_input in;
-    float *x = gather(l, 'q', head, &in), k_mean[MODEL_DIM_MAX] = {0};
-    if (p->smooth_k) model_k_mean(p, stats_of(l, kv), a->splits, a->seq_k, k_mean);
+    float *x = gather(l, 'q', head, &in);
     raise_flag(l, &in, SAGE_OVERFLOW_Q);
     for (int64_t tile = 0; tile < tiles; tile++) {
         uint8_t *image = (uint8_t *)to(a->q_tiles) + (head * tiles + tile) * p->q_tile_bytes;
@@ -203,10 +202,19 @@ static void run_quantise_q(const struct launched *l, int64_t head) {
                 image[16 + i] = byte;
             }
     }
-    for (int64_t n = 0; n < in.rows && p->smooth_k && a->lse_bias; n++) {
+    free(x);
+}
+
+static void run_lse_bias(const struct launched *l, int64_t head) {
+    const struct sage_kernel_args *a = &l->a;
+    const struct plan *p = l->plan;
+    struct model_input in;
+    float *x = gather(l, 'q', head, &in), k_mean[MODEL_DIM_MAX] = {0};
+    model_k_mean(p, stats_of(l, head / (a->heads_q / a->heads_kv)), a->splits, a->seq_k, k_mean);
+    for (int64_t n = 0; n < in.rows; n++) {
         float dot = 0;
         for (int c = 0; c < in.dim; c++) dot += (isfinite(x[n * in.dim + c]) ? x[n * in.dim + c] : 0) * k_mean[c];
-        ((float *)to(a->lse_bias))[head * tiles * p->tile_q + n] = dot * a->sm_scale;
+        ((float *)to(a->lse_bias))[head * a->q_tile_count * p->tile_q + n] = dot * a->sm_scale;
     }
     free(x);
 }
@@ -278,8 +286,8 @@ static void run_delta_s(const struct launched *l) {
                     (const uint8_t *)at(a->k_tiles) + (kv * a->k_tile_count + key / p->tile_k) * p->k_tile_bytes;
                 const float *q_scale = (const float *)at(a->q_scale) + (head * groups + first + g) * p->q_group;
                 double unit = (double)*q_scale * (double)image_k_scale(p, tile, 0);
-                ((float *)to(a->delta_s))[(head * p->delta_groups + g) * keys + key] =
-                    (float)(delta_dot(l, head, first + g, key) / unit);
+                float *pair = (float *)to(a->delta_s) + image_delta_pair(p, a->k_tile_count, head, g, key);
+                pair[key % 2] = pair[2 + key % 2] = (float)(delta_dot(l, head, first + g, key) / unit);
             }
 }
 
@@ -290,8 +298,9 @@ static struct attend_rule rule_of(const struct launched *l) {
                                                              [SPEC_FORMAT_MXFP4] = P_MXFP4};
     const bool direct =
         l->unit->spec.p_format == SPEC_FORMAT_NVFP4 && l->unit->spec.p_scaling == SPEC_P_SCALING_ONE_LEVEL;
-    return (struct attend_rule){.p = direct ? P_NVFP4_DIRECT : formats[l->unit->spec.p_format],
-                                .tile_k = l->plan->tile_k,
+    const bool linear = l->unit->spec.p_block_scale == SPEC_P_BLOCK_SCALE_LOG_LINEAR;
+    return (struct attend_rule){.p = direct ? P_NVFP4_DIRECT : linear ? P_NVFP4_LINEAR : formats[l->unit->spec.p_format],
+                                .tile_k = l->plan->fp4 ? 64 : l->plan->tile_k,
                                 .lazy_log2 = l->plan->lazy_rescale,
                                 .quantised_sum = strcmp(l->plan->row_sum, "quantised") == 0};
 }
@@ -312,7 +321,7 @@ static void store_rows(const struct launched *l, int64_t head, const double *o, 
         }
         if (l->model->planted == WRITES_BESIDE_O && n == rows - 1) row[l->plan->head_dim_v + 1] = 0;
         if (!a->lse) continue;
-        double bias = l->plan->smooth_k && l->model->planted != WRONG_LSE
+        double bias = l->plan->smooth_k && visible[n] && l->model->planted != WRONG_LSE
                           ? (double)((const float *)at(a->lse_bias))[head * a->q_tile_count * l->plan->tile_q + n]
                           : 0;
         ((float *)to(a->lse))[head * rows + n] = (float)(lse[n] + bias);
@@ -395,12 +404,15 @@ static void answer(void *user, const struct fake_cuda_launch *launch) {
     memcpy(&l.a, launch->args, sizeof l.a);
     if (model->planted == CRASH && l.unit == model->units->unit) crash();
     if (model->planted == HANG && l.unit == model->units->unit) pause();
-    if (role == SAGE_ROLE_STATS) run_stats(&l);
+    if (role == SAGE_ROLE_QUANTISE_KV && l.plan->stats_width > 0) run_stats(&l);
     if (role == SAGE_ROLE_DELTA_S && l.a.q_tile_first + l.a.q_tile_launch == l.a.q_tile_count) run_delta_s(&l);
-    for (int64_t h = 0; role == SAGE_ROLE_QUANTISE && h < (int64_t)l.a.batch * l.a.heads_q; h++) run_quantise_q(&l, h);
-    for (int64_t h = 0; role == SAGE_ROLE_QUANTISE && h < (int64_t)l.a.batch * l.a.heads_kv; h++)
+    for (int64_t h = 0; role == SAGE_ROLE_QUANTISE_Q && h < (int64_t)l.a.batch * l.a.heads_q; h++)
+        run_quantise_q(&l, h);
+    for (int64_t h = 0; role == SAGE_ROLE_QUANTISE_KV && h < (int64_t)l.a.batch * l.a.heads_kv; h++)
         run_quantise_kv(&l, h);
-    if (role == SAGE_ROLE_QUANTISE && model->planted == WRITES_INPUT) *(uint16_t *)to(l.a.k) ^= 1;
+    for (int64_t h = 0; role == SAGE_ROLE_QUANTISE_KV && l.a.lse_bias && h < (int64_t)l.a.batch * l.a.heads_q; h++)
+        run_lse_bias(&l, h);
+    if (role == SAGE_ROLE_QUANTISE_KV && model->planted == WRITES_INPUT) *(uint16_t *)to(l.a.k) ^= 1;
     if (role != SAGE_ROLE_ATTN_FWD) return;
     for (int64_t h = 0; h < (int64_t)l.a.batch * l.a.heads_q; h++) run_attend(&l, h);
     if (model->planted == DEVICE_FAULT && l.unit == model->units->unit) fake.fail_next("cuStreamSynchronize", 700);

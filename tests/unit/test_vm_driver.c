@@ -20,6 +20,15 @@ static const char add_ptx[] = HEAD ".visible .entry add(.param .u64 y, .param .f
                                    "ld.global.f32 %f2, [%rd3];\nadd.f32 %f3, %f2, %f1;\nst.global.f32 [%rd3], %f3;\n"
                                    "ret;\n}\n";
 
+// As kernels do that may start early: launches of the machine end before the next begins, so that the wait is none.
+static const char early_ptx[] =
+    HEAD ".visible .entry early(.param .u64 early_0)\n{\n"
+         ".reg .b32 %r<2>;\n.reg .b64 %rd<3>;\n"
+         "ld.param.u64 %rd1, [early_0];\ncvta.to.global.u64 %rd2, %rd1;\n"
+         "griddepcontrol.launch_dependents;\ngriddepcontrol.wait;\n"
+         "mov.u32 %r1, %ctaid.x;\nst.global.u32 [%rd2], %r1;\n"
+         "ret;\n}\n";
+
 // Warp 1 reads what warp 0 writes, with no barrier between them: line 6 of the emitted text.
 static const char race_ptx[] =
     HEAD ".visible .entry race()\n{\n"
@@ -165,6 +174,28 @@ static void test_capture_and_replay(void **state) {
     device_close(&d);
 }
 
+static void test_early_launch(void **state) {
+    (void)state;
+    struct seen seen;
+    struct device d = open_machine(&seen);
+    uint32_t word = 7;
+    void *memory;
+    driver_module module;
+    driver_function early = load(&d, early_ptx, "early", &module);
+    assert_true(device_alloc(&d, sizeof word, &memory));
+    void *params[] = {&memory};
+    struct driver_launch_attribute attribute = {.id = DRIVER_LAUNCH_PROGRAMMATIC, .value = {.allowed = 1}};
+    const struct driver_launch config = {
+        .grid = {1, 1, 1}, .block = {32, 1, 1}, .attributes = &attribute, .attribute_count = 1};
+    assert_int_equal(d.driver.api.launch_kernel_ex(&config, early, params, NULL), DRIVER_SUCCESS);
+    assert_true(device_download(&d, &word, memory, sizeof word, NULL));
+    assert_int_equal(word, 0);
+    assert_int_equal(vm_driver_totals().launches, 1);
+    attribute.id = 4; // clusters are not of the table
+    assert_int_equal(d.driver.api.launch_kernel_ex(&config, early, params, NULL), DRIVER_INVALID_VALUE);
+    device_close(&d);
+}
+
 static void expect_error(struct device *d, driver_result result, const char *name, const char *part) {
     const char *text = NULL;
     assert_int_equal(d->driver.api.get_error_name(result, &text), DRIVER_SUCCESS);
@@ -290,6 +321,7 @@ int main(void) {
         cmocka_unit_test(test_device),
         cmocka_unit_test(test_memory_and_launch),
         cmocka_unit_test(test_capture_and_replay),
+        cmocka_unit_test(test_early_launch),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_fault),
         cmocka_unit_test(test_unwritten_memory),

@@ -53,7 +53,7 @@ static void sizes_of_a_plain_kernel(void **state) {
     assert_region(&layout, WORKSPACE_v_tiles, 2 * 3 * 16 * 64 * 64);
     assert_region(&layout, WORKSPACE_q_scale, 2 * 6 * 3 * 128 * 4);
     assert_region(&layout, WORKSPACE_v_scale, 2 * 3 * 64 * 2 * 4);
-    for (int i = WORKSPACE_stats; i < WORKSPACE_REGION_COUNT; i++) assert_int_equal(layout.region[i].bytes, 0);
+    for (int i = WORKSPACE_progress; i < WORKSPACE_REGION_COUNT; i++) assert_int_equal(layout.region[i].bytes, 0);
 }
 
 static void sizes_of_a_smoothed_kernel(void **state) {
@@ -63,7 +63,9 @@ static void sizes_of_a_smoothed_kernel(void **state) {
     struct workspace_layout layout;
     assert_true(workspace_layout_make(&meta, &shape, &layout));
     const uint64_t rows = 256, keys = 128;
-    assert_region(&layout, WORKSPACE_stats, 3 * 2 * 1 * 6 * 192 * 4);
+    assert_region(&layout, WORKSPACE_stats, 3 * 2 * 1 * 4 * 192 * 4);
+    assert_region(&layout, WORKSPACE_progress, (1 + 3 * 2 * 2) * 4);
+    assert_region(&layout, WORKSPACE_k_mean, 3 * 2 * 128 * 4);
     assert_region(&layout, WORKSPACE_lse_bias, 3 * 4 * rows * 4);
     assert_region(&layout, WORKSPACE_q_mean, 3 * 4 * (rows / 64) * 128 * 4);
     assert_region(&layout, WORKSPACE_k_centred, 3 * 2 * keys * 128 * 2);
@@ -74,12 +76,26 @@ static void splits_follow_keys(void **state) {
     (void)state;
     static const struct {
         int64_t seq_k, splits;
-    } rows[] = {{0, 1}, {1, 1}, {256, 1}, {257, 2}, {8192, 32}, {8193, 32}, {INT32_MAX - 256, 32}};
+    } rows[] = {{0, 1}, {1, 1}, {256, 1}, {257, 2}, {8192, 32}, {8193, 33}, {INT32_MAX - 256, 64}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const sage_attention_shape shape = {1, 1, 1, 1, rows[i].seq_k};
         struct workspace_layout layout;
         assert_true(workspace_layout_make(&plain, &shape, &layout));
         assert_int_equal(layout.splits, rows[i].splits);
+    }
+}
+
+// 10 MiB ahead, at most all of it; a tensor of 1000 keys has 250 KiB.
+static void lead_follows_bytes(void **state) {
+    (void)state;
+    static const struct {
+        int64_t batch, seq_k, lead;
+    } rows[] = {{100, 0, 0}, {1, 1, 2}, {100, 1000, 41}, {1, 1000, 2}, {100, 8192, 6}, {1, 1 << 20, 1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const sage_attention_shape shape = {rows[i].batch, 1, 1, 1, rows[i].seq_k};
+        struct workspace_layout layout;
+        assert_true(workspace_layout_make(&plain, &shape, &layout));
+        assert_int_equal(layout.stats_lead, rows[i].lead);
     }
 }
 
@@ -192,6 +208,7 @@ int main(void) {
         cmocka_unit_test(sizes_of_a_plain_kernel),
         cmocka_unit_test(sizes_of_a_smoothed_kernel),
         cmocka_unit_test(splits_follow_keys),
+        cmocka_unit_test(lead_follows_bytes),
         cmocka_unit_test(regions_follow_each_other_aligned),
         cmocka_unit_test(growth_is_linear),
         cmocka_unit_test(empty_shapes_need_little_but_not_nothing),

@@ -15,7 +15,7 @@
 static const struct {
     enum sage_role role;
     const char *suffix;
-} kernels[BARE_LAUNCHES] = {{SAGE_ROLE_STATS, "bf16"}, {SAGE_ROLE_QUANTISE, "bf16"}, {SAGE_ROLE_ATTN_FWD, "bf16.none"}};
+} kernels[BARE_LAUNCHES] = {{SAGE_ROLE_QUANTISE_Q, "bf16"}, {SAGE_ROLE_QUANTISE_KV, "bf16"}, {SAGE_ROLE_ATTN_FWD, "bf16.none"}};
 
 /* -- Kernels ---- */
 
@@ -110,7 +110,7 @@ static void args_fill(const sage_attention_args *from, const struct workspace_la
                                     .splits = (int32_t)layout->splits,
                                     .q_tile_launch = (int32_t)layout->q_tile_count,
                                     .vector_io = 15,
-                                    .quantise_parts = 7,
+                                    .stats_lead = (int32_t)layout->stats_lead,
                                     .sm_scale = sm_scale};
     FILL_TENSOR(q);
     FILL_TENSOR(k);
@@ -124,8 +124,8 @@ static void grids_fill(const sage_attention_shape *shape, const struct workspace
                        struct bare_call *call) {
     const int64_t heads_q = shape->batch * shape->heads_q, heads_kv = shape->batch * shape->heads_kv;
     const int64_t q_blocks = heads_q * layout->q_tile_count, k_blocks = heads_kv * layout->k_tile_count;
-    call->launch[0].grid = (unsigned)(heads_kv * layout->splits * 2); /* of K, of V */
-    call->launch[1].grid = (unsigned)(q_blocks + 2 * k_blocks);
+    call->launch[0].grid = (unsigned)q_blocks;
+    call->launch[1].grid = (unsigned)(2 * (heads_kv * layout->splits + k_blocks)); /* statistics and tiles of K and V */
     call->launch[2].grid = (unsigned)q_blocks;
 }
 

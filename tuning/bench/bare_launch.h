@@ -1,6 +1,6 @@
 // bare_launch: one attention call as three launches straight through the driver, without libsage's checks: the
 // yardstick of launch_overhead. In: the files of `sagegen --out`, and the call as libsage gets it. Out: launches, and
-// nothing else per call. Only for int8_fp8 kernels without a mask (stats, quantise, attn_fwd) and for contiguous
+// nothing else per call. Only for int8_fp8 kernels without a mask (quantise_q, quantise_kv, attn_fwd) and for contiguous
 // tensors. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_BENCH_BARE_LAUNCH_H
 #define SAGE_BENCH_BARE_LAUNCH_H

@@ -1,0 +1,643 @@
+// int8_fp8_d128_quantise_kv_q128_k128_s2_w8_sm_90a_bf16
+// K and V quantised to tile images in the workspace, by their statistics over the sequence (QK in int8, PV in fp8_e4m3)
+//
+// spec int8_fp8_d128 (hash db12caae99404d08)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
+// made by sagegen 0.1.0 from templates/quantise_kv.cu.tl
+// again: sagegen expand --spec specs/int8_fp8_d128.yaml --role quantise_kv --arch sm_90a --io bf16 --mask none --variant q128_k128_s2_w8
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef int i32;
+typedef long long i64;
+typedef signed char i8;
+
+// ---- arguments of the call: the same struct in every kernel; strides in elements, head dim contiguous -------------
+struct kernel_args {
+    u64 q; // 0: [batch][heads_q][seq_q][d_qk] bf16 or fp16, strides below; never written
+    u64 k; // 8: [batch][heads_kv][seq_k][d_qk]
+    u64 v; // 16: [batch][heads_kv][seq_k][d_v]
+    u64 o; // 24: [batch][heads_q][seq_q][d_v]
+    u64 lse; // 32: [batch][heads_q][seq_q] fp32, natural log; null: not wanted
+    u64 flags; // 40: one u32 that kernels OR overflow bits into; null: not wanted
+    u64 q_tiles; // 48: workspace: quantised Q, one image per tile
+    u64 k_tiles; // 56: workspace: quantised K, one image per tile
+    u64 v_tiles; // 64: workspace: quantised V, transposed, one image per tile of keys
+    u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
+    u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][d_v_padded], linear; O = acc * v_scale
+    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done
+    u64 stats; // 96: workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel
+    u64 k_mean; // 104: workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence
+    u64 lse_bias; // 112: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
+    u64 q_mean; // 120: workspace: fp32 [batch][heads_q][groups][d_qk_padded]
+    u64 k_centred; // 128: workspace: K - mean(K) in the io type [batch][heads_kv][keys of all tiles][d_qk_padded]
+    u64 delta_s; // 136: workspace: fp32 [batch][heads_q][q tiles of a chunk][k tiles][groups of a q tile][pairs of keys][2 copies][2], accumulator units
+    i64 q_stride_b; // 144: elements
+    i64 q_stride_h; // 152: elements
+    i64 q_stride_n; // 160: elements
+    i64 k_stride_b; // 168: elements
+    i64 k_stride_h; // 176: elements
+    i64 k_stride_n; // 184: elements
+    i64 v_stride_b; // 192: elements
+    i64 v_stride_h; // 200: elements
+    i64 v_stride_n; // 208: elements
+    i64 o_stride_b; // 216: elements
+    i64 o_stride_h; // 224: elements
+    i64 o_stride_n; // 232: elements
+    i32 batch; // 240
+    i32 heads_q; // 244
+    i32 heads_kv; // 248: divides heads_q
+    i32 seq_q; // 252: rows
+    i32 seq_k; // 256: keys
+    i32 q_tile_count; // 260: tiles of tile_q rows per head
+    i32 k_tile_count; // 264: tiles of tile_k keys per head
+    i32 splits; // 268: parts of the sequence that stats are taken over
+    i32 q_tile_first; // 272: first q tile of this launch (queries in chunks)
+    i32 q_tile_launch; // 276: q tiles of this launch, per head
+    i32 vector_io; // 280: bit 0-3: q, k, v, o are 16-byte aligned with strides of multiples of 8
+    i32 stats_lead; // 284: tensors (K or V of a head) by which statistics run ahead of quantising
+    float sm_scale; // 288: linear
+    float reserved; // 292: zero
+};
+static_assert(sizeof(kernel_args) == 296, "kernel_args differs from runtime/kernel_args.h"); // no padding: the offsets above hold
+
+// ---- problem and tiles ---------------------------------------------------------------------------------------------
+constexpr i32 head_dim_qk = 128;              // elements of a Q or K row
+constexpr i32 head_dim_v = 128;               // elements of a V or O row
+constexpr i32 d_qk = 128;                     // head_dim_qk, padded with zeros to the depth of the MMA
+constexpr i32 d_v = 128;                      // head_dim_v, padded with zeros to the width of the MMA
+constexpr i32 tile_q = 128;                   // query rows of a block
+constexpr i32 tile_k = 128;                   // keys of a tile
+
+// ---- workspace images: a tile is stored as shared memory holds it, swizzled, so that one linear copy loads it ------
+constexpr i32 qk_row_bytes = 128;             // of a quantised Q or K row: d_qk elements, int8
+constexpr i32 qk_panel_bytes = 128;           // rows are cut into panels this wide: [panel][row][bytes]
+constexpr i32 v_row_bytes = 128;              // of a quantised, transposed V row: tile_k keys, fp8_e4m3
+constexpr i32 v_panel_bytes = 128;            // as qk_panel_bytes
+constexpr i32 q_data_bytes = tile_q * qk_row_bytes;
+constexpr i32 k_data_bytes = tile_k * qk_row_bytes;
+constexpr i32 v_data_bytes = d_v * v_row_bytes;
+constexpr i32 k_scale_keys = 64;              // consecutive keys that share a set of scales
+constexpr i32 k_scales = 8;                   // fp32 scales behind K's data: for each set of keys, one for those with the same (key % 8) / 2
+constexpr i32 q_tile_bytes = q_data_bytes;
+constexpr i32 k_tile_bytes = k_data_bytes + 4 * k_scales;
+constexpr i32 v_tile_bytes = v_data_bytes;
+static_assert(q_tile_bytes == 16384 && k_tile_bytes == 16416 && v_tile_bytes == 16384, "workspace layout");
+
+constexpr i32 threads = 256;
+constexpr i32 chunks = d_qk / 8;             // 16-byte chunks of a Q or K row
+constexpr i32 stats_width = 128;           // floats of a row of statistics: the wider of d_qk and d_v
+constexpr i32 stats_chunks = stats_width / 8;
+constexpr i32 stats_rows = threads / stats_chunks; // rows read side by side
+constexpr i32 stats_pitch = threads + stats_chunks; // keeps the joins of two words out of each other's banks
+
+// Eight consecutive bf16 elements from global memory, read once; zeros where `inside` is false. g: 16-byte aligned. PTX ISA 9.7.9.8, sm_70.
+__device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool inside)
+{
+    r[0] = r[1] = r[2] = r[3] = 0;
+    if (inside)
+        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
+}
+
+// The same from any address. Not inlined: eight loads for each of these would crowd the registers of a path that is rarely taken.
+__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
+{
+    u32 r[4];
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
+    return make_uint4(r[0], r[1], r[2], r[3]);
+}
+
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    const uint4 x = load8_unaligned(g, inside);
+    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
+}
+
+// One bf16 element as fp32.
+__device__ __forceinline__ float widen(u16 x)
+{
+    return __uint_as_float((u32)x << 16);
+}
+
+// Counters in global memory by which blocks hand results on. Order: all threads write, a barrier, then thread 0 releases at gpu scope by
+// count_up or count_set; there thread 0 acquires at gpu scope by count_up or count_wait, then a barrier, then all threads read. Barriers
+// order within a block and both sides are cumulative, so that every thread there sees what any thread here wrote. count_up reads and
+// writes in one, so that the last of a row of them has seen all before it. PTX ISA 8 (memory model), 9.7.13.5, 9.7.9.8, 9.7.9.11, sm_70.
+__device__ __forceinline__ u32 count_up(u32 *g)
+{
+    u32 before;
+    asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], 1;" : "=r"(before) : "l"(g) : "memory");
+    return before;
+}
+
+__device__ __forceinline__ void count_set(u32 *g, u32 value)
+{
+    asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(g), "r"(value) : "memory");
+}
+
+// Waits until the counter is `value` or more. It ends, because
+// - the block that waits holds a number from a counter, and waits for pieces of lower numbers alone: those were drawn by blocks that
+//   run already. The pieces waited for (statistics) wait for nothing. So it matters neither in which order blocks start nor how many
+//   the GPU holds at once, and a launch that starts early takes nobody's place: it comes when all blocks of this one have started.
+// - each call's quantise_q clears the counters before quantise_kv starts: nothing is left over from the call before, from the last
+//   replay of a graph, or from a call whose later launches failed.
+// Not covered: two calls at the same time on one workspace, which sage.h forbids.
+__device__ __forceinline__ void count_wait(const u32 *g, u32 value)
+{
+    u32 now;
+    for (;;) {
+        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(now) : "l"(g) : "memory");
+        if (now >= value) return;
+        __nanosleep(100);
+    }
+}
+
+// Programmatic dependent launch: the next kernel of the stream may start once every block has come here; it waits by itself. Does nothing
+// where that kernel was not launched so. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void launch_dependents()
+{
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+// Programmatic dependent launch: waits until the launch before has ended and its writes are visible. That one has waited for its own, and so
+// on, so all launches of this call before this one have then ended. Does nothing after an ordinary launch. PTX ISA 9.7.13.13, sm_90.
+__device__ __forceinline__ void wait_for_launches()
+{
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
+constexpr u32 largest2 = 0x7f7f7f7fu; // a pair of the largest finite bf16
+
+// The larger, or smaller, of each half of a pair of bf16; NaN where there is one. PTX ISA 9.7.4.7, 9.7.4.8, sm_80.
+__device__ __forceinline__ u32 max2(u32 a, u32 b)
+{
+    u32 r;
+    asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b));
+    return r;
+}
+
+__device__ __forceinline__ u32 min2(u32 a, u32 b)
+{
+    u32 r;
+    asm("min.NaN.bf16x2 %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b));
+    return r;
+}
+
+// Whether neither half is infinite or not a number.
+__device__ __forceinline__ bool finite2(u32 pair)
+{
+    return (pair & 0x7f80u) != 0x7f80u && (pair & 0x7f800000u) != 0x7f800000u;
+}
+
+// The largest magnitudes of the four first and of the four second halves; infinite or not a number where an element is.
+__device__ __forceinline__ u32 magnitude2(const u32 (&r)[4])
+{
+    return max2(max2(r[0] & 0x7fff7fffu, r[1] & 0x7fff7fffu), max2(r[2] & 0x7fff7fffu, r[3] & 0x7fff7fffu));
+}
+
+// Infinite elements and those that are not a number become 0; `bad` remembers that.
+__device__ __forceinline__ void drop_nonfinite(u32 (&r)[4], bool &bad)
+{
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) {
+        bad |= !finite2(r[i]);
+        if ((r[i] & 0x7f80u) == 0x7f80u) r[i] &= 0xffff0000u;
+        if ((r[i] & 0x7f800000u) == 0x7f800000u) r[i] &= 0xffffu;
+    }
+}
+
+// x, or 0 where x is infinite or not a number; `bad` remembers that.
+__device__ __forceinline__ float finite(float x, bool &bad)
+{
+    const bool ok = fabsf(x) <= 3.402823466e38f;
+    bad |= !ok;
+    return ok ? x : 0.0f;
+}
+
+// Eight packed elements as fp32, non-finite ones as 0.
+__device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &bad)
+{
+    #pragma unroll
+    for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
+}
+
+// Eight consecutive floats from global memory. g: 16-byte aligned.
+__device__ __forceinline__ void load8_f32(float (&x)[8], const float *g)
+{
+    const float4 a = ((const float4 *)g)[0], b = ((const float4 *)g)[1];
+    x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w;
+    x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
+}
+
+// Emits nothing: what was computed from the pairs before this point is not kept for use behind it.
+__device__ __forceinline__ void keep_packed(u32 (&r)[4])
+{
+    asm volatile("" : "+r"(r[0]), "+r"(r[1]), "+r"(r[2]), "+r"(r[3]));
+}
+
+// Four products x * inv, |x * inv| < 128, rounded to nearest even, as packed int8: added to 1.5 * 2^23, a float's low bits are the integer.
+__device__ __forceinline__ u32 pack_s8x4(float a, float b, float c, float d, float inv)
+{
+    const u32 lo = __byte_perm(__float_as_uint(__fmaf_rn(a, inv, 12582912.0f)), __float_as_uint(__fmaf_rn(b, inv, 12582912.0f)), 0x0040);
+    const u32 hi = __byte_perm(__float_as_uint(__fmaf_rn(c, inv, 12582912.0f)), __float_as_uint(__fmaf_rn(d, inv, 12582912.0f)), 0x0040);
+    return __byte_perm(lo, hi, 0x5410);
+}
+
+// Four fp32 to packed e4m3, a in bits 0-7, round to nearest even, saturating at 448. PTX ISA 9.7.9.21, sm_89.
+__device__ __forceinline__ u32 pack_e4m3x4(float a, float b, float c, float d)
+{
+    u32 r;
+    asm("{ .reg .b16 lo, hi;\n"
+        "cvt.rn.satfinite.e4m3x2.f32 lo, %2, %1;\n"
+        "cvt.rn.satfinite.e4m3x2.f32 hi, %4, %3;\n"
+        "mov.b32 %0, {lo, hi}; }"
+        : "=r"(r) : "f"(a), "f"(b), "f"(c), "f"(d));
+    return r;
+}
+
+// A tensor is K or V of one head. Pieces of work, in the order in which blocks take them up:
+//   the parts of the first `lead` tensors' statistics;
+//   for each further tensor: the parts of its statistics, then the tiles of the tensor `lead` before it;
+//   the tiles of the last `lead` tensors;
+//   where LSE is wanted: the tiles of Q, for what smoothing took from their scores.
+// Blocks draw numbers, since nothing is said about the order in which they start: whoever waits for statistics waits for blocks that run.
+// grid: as many blocks as pieces
+extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_kv_q128_k128_s2_w8_sm_90a_bf16(const __grid_constant__ kernel_args args)
+{
+    __shared__ __align__(16) u8 smem[17408];
+    const i32 tid = threadIdx.x;
+    const i32 tensors = 2 * args.batch * args.heads_kv; // K and V in turn
+    bool bad = false; // a non-finite element was seen
+    launch_dependents(); // its blocks fill the SMs that this grid's last blocks leave
+    wait_for_launches(); // nothing of the workspace is read or written before
+
+    // ---- which piece ----------------------------------------------------------------------------------------------------
+    // out: tensor, and part (>= 0: of its statistics) or tile
+    __shared__ i32 s_piece;
+    u32 *g_progress = (u32 *)args.progress; // pieces drawn; then, for each tensor: parts done, + 1 when they are joined
+    if (tid == 0) s_piece = (i32)atomicAdd(g_progress, 1u);
+    __syncthreads();
+    const i32 parts = args.splits, lead = args.stats_lead, step = parts + args.k_tile_count;
+    i32 tensor, part = -1, tile = 0, rest = s_piece - lead * parts;
+    if (rest < 0) {
+        tensor = s_piece / parts;
+        part = s_piece % parts;
+    } else if (rest < (tensors - lead) * step) {
+        tensor = rest / step;
+        tile = rest % step - parts;
+        if (tile < 0) {
+            tensor += lead;
+            part = tile + parts;
+        }
+    } else {
+        rest -= (tensors - lead) * step;
+        tensor = tensors - lead + rest / args.k_tile_count;
+        tile = rest % args.k_tile_count;
+    }
+    const i64 head = tensor / 2; // batch * heads_kv + kv head
+    const i32 batch = (i32)(head / args.heads_kv), kv_head = (i32)(head % args.heads_kv);
+
+    if (part >= 0) {
+        if (tensor % 2 == 0) {
+            // ---- each thread runs down 8 channels -------------------------------------------------------------------------------------
+            const i32 chunk = tid % stats_chunks, row = tid / stats_chunks;
+            const i32 first = (i32)((u64)args.seq_k * (u32)part / (u32)parts), count = (i32)((u64)args.seq_k * ((u32)part + 1) / (u32)parts) - first;
+            const i64 load_stride = stats_rows * args.k_stride_n;
+            const u16 *g_rows = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h + first * args.k_stride_n;
+            float sum[8];
+            bool repair = false; // second run: non-finite elements count as 0
+            #pragma unroll 1
+            for (;;) {
+                #pragma unroll
+                for (i32 i = 0; i < 8; i++) sum[i] = 0.0f;
+                #pragma unroll 1
+                for (i32 n = row < stats_rows ? row : count; n < count; n += 8 * stats_rows) {
+                    u32 raw[8][4];
+                    const u16 *g_first = g_rows + n * args.k_stride_n + chunk * 8;
+                    const i32 rows_here = chunk * 8 < head_dim_qk ? count - n : 0; // a load per stats_rows of them
+                    if (args.vector_io & 2) {
+                        #pragma unroll
+                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                    } else {
+                        #pragma unroll
+                        for (i32 j = 0; j < 8; j++) load8_any(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                    }
+                    #pragma unroll
+                    for (i32 j = 0; j < 8; j++) {
+                        if (repair) drop_nonfinite(raw[j], bad);
+                        #pragma unroll
+                        for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16)); // rows that do not exist are 0
+                    }
+                }
+                bool ok = true;
+                #pragma unroll
+                for (i32 i = 0; i < 8; i++) ok &= fabsf(sum[i]) <= 3.402823466e38f;
+                if (ok || repair) break;
+                repair = true;
+            }
+
+            // ---- join the rows of threads, in a fixed order ----------------------------------------------------------------------------
+            float *g_out = (float *)args.stats + (i64)(tensor / 2 * parts + part) * 4 * stats_width; // rows: sum of K; sum, minimum, maximum of V
+            u32 *s_part = (u32 *)smem;                                                  // [word][row][chunk], words stats_pitch apart
+            #pragma unroll
+            for (i32 i = 0; i < 8; i++) s_part[i * stats_pitch + tid] = __float_as_uint(sum[i]);
+            __syncthreads();
+            for (i32 w = tid; w < stats_width; w += threads) {
+                const u32 *s_word = s_part + w / stats_chunks * stats_pitch + w % stats_chunks;
+                float total = 0.0f;
+                #pragma unroll
+                for (i32 r = 0; r < stats_rows; r++) total += __uint_as_float(s_word[r * stats_chunks]);
+                g_out[w % stats_chunks * 8 + w / stats_chunks] = total;
+            }
+
+            // ---- the last part joins all, in a fixed order ------------------------------------------------------------------------------
+            __shared__ bool s_last_k;
+            __syncthreads();
+            if (tid == 0) s_last_k = count_up(&g_progress[1 + tensor]) == (u32)parts - 1;
+            __syncthreads();
+            if (!s_last_k) return;
+            const float *g_stats = (const float *)args.stats + head * parts * 4 * stats_width;
+            // out: k_mean[d_qk], the mean over the sequence
+            for (i32 c = tid; c < d_qk; c += threads) {
+                float total = 0.0f;
+                #pragma unroll 16
+                for (i32 s = 0; s < parts; s++) total += g_stats[(i64)s * 4 * stats_width + c];
+                ((float *)args.k_mean)[head * d_qk + c] = total * (1.0f / (float)args.seq_k);
+            }
+            __syncthreads();
+            if (tid == 0) count_set(&g_progress[1 + tensor], (u32)parts + 1);
+        } else {
+            // ---- each thread runs down 8 channels -------------------------------------------------------------------------------------
+            const i32 chunk = tid % stats_chunks, row = tid / stats_chunks;
+            const i32 first = (i32)((u64)args.seq_k * (u32)part / (u32)parts), count = (i32)((u64)args.seq_k * ((u32)part + 1) / (u32)parts) - first;
+            const i64 load_stride = stats_rows * args.v_stride_n;
+            const u16 *g_rows = (const u16 *)args.v + batch * args.v_stride_b + kv_head * args.v_stride_h + first * args.v_stride_n;
+            u32 low[4], high[4]; // packed pairs
+            bool repair = false; // second run: non-finite elements count as 0
+            #pragma unroll 1
+            for (;;) {
+                #pragma unroll
+                for (i32 i = 0; i < 4; i++) low[i] = largest2, high[i] = largest2 ^ 0x80008000u;
+                #pragma unroll 1
+                for (i32 n = row < stats_rows ? row : count; n < count; n += 8 * stats_rows) {
+                    u32 raw[8][4];
+                    const u16 *g_first = g_rows + n * args.v_stride_n + chunk * 8;
+                    const i32 rows_here = chunk * 8 < head_dim_v ? count - n : 0; // a load per stats_rows of them
+                    if (args.vector_io & 4) {
+                        #pragma unroll
+                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                    } else {
+                        #pragma unroll
+                        for (i32 j = 0; j < 8; j++) load8_any(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                    }
+                    #pragma unroll
+                    for (i32 j = 0; j < 8; j++) {
+                        if (repair) drop_nonfinite(raw[j], bad);
+                        if (j * stats_rows < count - n) {
+                            #pragma unroll
+                            for (i32 i = 0; i < 4; i++) low[i] = min2(low[i], raw[j][i]), high[i] = max2(high[i], raw[j][i]);
+                        }
+                    }
+                }
+                bool ok = true;
+                #pragma unroll
+                for (i32 i = 0; i < 4; i++) ok &= finite2(low[i]) && finite2(high[i]);
+                if (ok || repair) break;
+                repair = true;
+            }
+
+            // ---- join the rows of threads, in a fixed order ----------------------------------------------------------------------------
+            float *g_out = (float *)args.stats + (i64)(tensor / 2 * parts + part) * 4 * stats_width; // rows: sum of K; sum, minimum, maximum of V
+            u32 *s_part = (u32 *)smem;                                                  // [word][row][chunk], words stats_pitch apart
+            #pragma unroll
+            for (i32 i = 0; i < 4; i++) s_part[i * stats_pitch + tid] = low[i], s_part[(4 + i) * stats_pitch + tid] = high[i];
+            __syncthreads();
+            for (i32 w = tid; w < stats_width / 2; w += threads) {
+                const u32 *s_low = s_part + w / stats_chunks * stats_pitch + w % stats_chunks, *s_high = s_low + 4 * stats_pitch;
+                u32 least = largest2, most = largest2 ^ 0x80008000u;
+                #pragma unroll
+                for (i32 r = 0; r < stats_rows; r++) least = min2(least, s_low[r * stats_chunks]), most = max2(most, s_high[r * stats_chunks]);
+                float *g_pair = g_out + 2 * stats_width + w % stats_chunks * 8 + w / stats_chunks * 2;
+                g_pair[0] = widen((u16)least);
+                g_pair[1] = widen((u16)(least >> 16));
+                g_pair[stats_width] = widen((u16)most);
+                g_pair[stats_width + 1] = widen((u16)(most >> 16));
+            }
+
+            // ---- the last part joins all, in a fixed order ------------------------------------------------------------------------------
+            __shared__ bool s_last_v;
+            __syncthreads();
+            if (tid == 0) s_last_v = count_up(&g_progress[1 + tensor]) == (u32)parts - 1;
+            __syncthreads();
+            if (!s_last_v) return;
+            const float *g_stats = (const float *)args.stats + head * parts * 4 * stats_width;
+            // out: v_scale: scale of each channel (value = code * scale), then its mean
+            float *g_scale = (float *)args.v_scale + head * 2 * d_v;
+            for (i32 c = tid; c < d_v; c += threads) {
+                float low = 3.402823466e38f, high = -3.402823466e38f;
+                #pragma unroll 16
+                for (i32 s = 0; s < parts; s++) {
+                    const float *g_row = g_stats + ((i64)s * 4 + 1) * stats_width + c;
+                    low = fminf(low, g_row[stats_width]);
+                    high = fmaxf(high, g_row[2 * stats_width]);
+                }
+                const float amax = fmaxf(high, -low);
+                g_scale[c] = amax > 1e-30f ? amax * 0.00223214296f : 1.0f; // amax maps to 448
+                g_scale[d_v + c] = 0.0f;
+            }
+            __syncthreads();
+            if (tid == 0) count_set(&g_progress[1 + tensor], (u32)parts + 1);
+        }
+        return;
+    }
+
+    if (tensor >= tensors) {
+        // ---- lse_bias = sm_scale * q . mean(K), natural-log units ---------------------------------------------------------
+        const i32 q_piece = (tensor - tensors) * args.k_tile_count + tile; // counts on behind the tiles of K and V
+        const i32 q_tile = q_piece % args.q_tile_count;
+        const i64 q_index = q_piece / args.q_tile_count; // batch * heads_q + query head
+        const i32 q_batch = (i32)(q_index / args.heads_q), q_head = (i32)(q_index % args.heads_q);
+        const i64 kv_index = (i64)q_batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
+        const i32 rows_left = args.seq_q - q_tile * tile_q;
+        const u16 *g_rows = (const u16 *)args.q + q_batch * args.q_stride_b + q_head * args.q_stride_h + (i64)q_tile * tile_q * args.q_stride_n;
+        const i32 chunk = tid % chunks, row_first = tid / chunks;
+        float *s_dot = (float *)smem; // [tile_q][chunks / 4]: one sum per 4 chunks, so that the order of the sum is fixed
+        if (tid == 0) count_wait(&g_progress[1 + 2 * kv_index], (u32)parts + 1);
+        __syncthreads();
+        float mean[8];
+        load8_f32(mean, (const float *)args.k_mean + kv_index * d_qk + chunk * 8);
+        #pragma unroll 4
+        for (i32 row = row_first; row < tile_q; row += threads / chunks) {
+            u32 raw[4];
+            float x[8], dot = 0.0f;
+            const u16 *g_item = g_rows + row * args.q_stride_n + chunk * 8;
+            const bool inside = row < rows_left && chunk * 8 < head_dim_qk;
+            if (args.vector_io & 1)
+                load8_aligned(raw, g_item, inside);
+            else
+                load8_any(raw, g_item, inside);
+            widen8(x, raw, bad);
+            #pragma unroll
+            for (i32 e = 0; e < 8; e++) dot += x[e] * mean[e];
+            dot += __shfl_xor_sync(~0u, dot, 1);
+            dot += __shfl_xor_sync(~0u, dot, 2);
+            if (chunk % 4 == 0) s_dot[row * (chunks / 4) + chunk / 4] = dot;
+        }
+        __syncthreads();
+        for (i32 row = tid; row < tile_q; row += threads) {
+            float dot = 0.0f;
+            #pragma unroll
+            for (i32 c = 0; c < chunks / 4; c++) dot += s_dot[row * (chunks / 4) + c];
+            ((float *)args.lse_bias)[(q_index * args.q_tile_count + q_tile) * tile_q + row] = dot * args.sm_scale;
+        }
+        return;
+    }
+
+    if (tensor % 2 == 0) {
+        const i32 rows_left = args.seq_k - tile * tile_k;
+        const u16 *g_head = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h;
+        const u16 *g_rows = g_head + (i64)tile * tile_k * args.k_stride_n;
+        // ---- load: 8 items of 8 elements per thread: chunk `chunk` of rows row_first + i * row_step ---------------------------
+        constexpr i32 items = 8, row_step = threads / chunks;
+        const i32 chunk = tid % chunks, row_first = tid / chunks;
+        const u16 *g_first = g_rows + row_first * args.k_stride_n + chunk * 8;
+        const i64 item_stride = row_step * args.k_stride_n;
+        const i32 rows_here = chunk * 8 < head_dim_qk ? rows_left - row_first : 0; // an item per row_step of them
+        u32 raw[items][4];
+        if (args.vector_io & 2) {
+            #pragma unroll
+            for (i32 i = 0; i < items; i++) load8_aligned(raw[i], g_first + i * item_stride, i * row_step < rows_here);
+        } else {
+            #pragma unroll
+            for (i32 i = 0; i < items; i++) load8_any(raw[i], g_first + i * item_stride, i * row_step < rows_here);
+        }
+        constexpr i32 groups = 8;
+        u32 *s_amax = (u32 *)smem;                      // [groups] fp32 bits; magnitudes order as integers
+        float *s_inv = (float *)(s_amax + groups);      // [groups] codes per unit
+        for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
+        if (tid == 0) count_wait(&g_progress[1 + tensor], (u32)parts + 1); // the mean of K is there
+        __syncthreads();
+        float mean[8];
+        load8_f32(mean, (const float *)args.k_mean + head * d_qk + chunk * 8);
+
+        // ---- largest magnitude of each scale group (per_thread) -----------------------------------------------------------------
+        // group of a key: of 64 keys those with the same (key % 8) / 2, the columns which one thread of the score fragment holds
+        constexpr i32 merge = 4, sets = items / merge; // a thread's items merge * j ... merge * j + 3 are of one group
+        float amax[sets];
+        #pragma unroll
+        for (i32 i = 0; i < items; i++) {
+            if (!finite2(magnitude2(raw[i]))) drop_nonfinite(raw[i], bad);
+            float most = 0.0f;
+            #pragma unroll
+            for (i32 e = 0; e < 8; e++) most = fmaxf(most, fabsf(widen((u16)(raw[i][e / 2] >> e % 2 * 16)) - mean[e]));
+            if (row_first + i * row_step >= rows_left) most = 0.0f;
+            amax[i / merge] = i % merge == 0 ? most : fmaxf(amax[i / merge], most);
+        }
+        #pragma unroll
+        for (i32 j = 0; j < sets; j++) {
+            const i32 row = row_first + j * merge * row_step;
+            amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 1));
+            amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 2));
+            amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 4));
+            amax[j] = fmaxf(amax[j], __shfl_xor_sync(~0u, amax[j], 8));
+            if (tid % 16 == 0) atomicMax(&s_amax[(row / k_scale_keys * 4 + row % 8 / 2)], __float_as_uint(amax[j])); // 16 lanes hold chunks of one row
+        }
+        __syncthreads();
+
+        // ---- scales: value = code * amax / 127; an empty group gets scale 1 -------------------------------------------------
+        for (i32 g = tid; g < groups; g += threads) {
+            const float most = __uint_as_float(s_amax[g]);
+            s_inv[g] = most > 4.23333342e-37f ? 127.0f / most : 0.0f; // finite: 127 / 3e38
+        }
+        u8 *g_image = (u8 *)args.k_tiles + (head * args.k_tile_count + tile) * k_tile_bytes;
+        float *g_scale = (float *)(g_image + k_data_bytes);
+        for (i32 s = tid; s < k_scales; s += threads) {
+            const float most = __uint_as_float(s_amax[s]);
+            g_scale[s] = most > 0.0f ? most * (1.0f / 127.0f) : 1.0f;
+        }
+        __syncthreads();
+
+        // ---- codes: 8 bytes an item, to their place in the image ------------------------------------------------------------------
+        #pragma unroll
+        for (i32 i = 0; i < items; i++) {
+            const i32 row = row_first + i * row_step;
+            keep_packed(raw[i]); // differences are taken again: kept from above they would be 64 registers
+            const float inv = row < rows_left ? s_inv[(row / k_scale_keys * 4 + row % 8 / 2)] : 0.0f;
+            float y[8];
+            #pragma unroll
+            for (i32 e = 0; e < 8; e++) y[e] = widen((u16)(raw[i][e / 2] >> e % 2 * 16)) - mean[e];
+            const u32 lo = pack_s8x4(y[0], y[1], y[2], y[3], inv), hi = pack_s8x4(y[4], y[5], y[6], y[7], inv);
+            const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
+            const i32 place = (panel * tile_k + row) * qk_panel_bytes + (byte / 16 ^ row % 8) * 16 + byte % 16;
+            *(uint2 *)(g_image + place) = make_uint2(lo, hi);
+        }
+        if (bad && args.flags) atomicOr((u32 *)args.flags, 2u);
+    } else {
+        const i32 keys_left = args.seq_k - tile * tile_k;
+        // ---- load: an item is 4 keys of 8 channels, which make word `word` of 16-byte chunk `group` of 8 rows of the image -----------
+        constexpr i32 items = 2, groups = 8; // groups: chunks of a row of the image, 16 keys each
+        const u16 *g_rows = (const u16 *)args.v + batch * args.v_stride_b + kv_head * args.v_stride_h + (i64)tile * tile_k * args.v_stride_n;
+        u32 raw[items][4][4];
+        #pragma unroll
+        for (i32 i = 0; i < items; i++) {
+            const i32 item = i * threads + tid, word = item / 8 % 4, group = item / 32 % groups;
+            const i32 chunk = item / (32 * groups) * 8 + item % 8;
+            const u16 *g_first = g_rows + (group * 16 + 2 * word) * args.v_stride_n + chunk * 8;
+            const i32 keys_here = chunk * 8 < head_dim_v ? keys_left - (group * 16 + 2 * word) : 0;
+            if (args.vector_io & 4) {
+                #pragma unroll
+                for (i32 k = 0; k < 4; k++) load8_aligned(raw[i][k], g_first + (k / 2 * 8 + k % 2) * args.v_stride_n, (k / 2 * 8 + k % 2) < keys_here);
+            } else {
+                #pragma unroll
+                for (i32 k = 0; k < 4; k++) load8_any(raw[i][k], g_first + (k / 2 * 8 + k % 2) * args.v_stride_n, (k / 2 * 8 + k % 2) < keys_here);
+            }
+        }
+
+        // ---- scales of the channels, over the whole sequence -----------------------------------------------------------------------
+        u8 *s_image = smem;                          // [d_v][groups] chunks of 16 bytes
+        float *s_inv = (float *)(smem + v_data_bytes); // [8][d_v / 8] codes per unit, of channel 8 j + i at [i][j]
+        float *g_scale = (float *)args.v_scale + head * 2 * d_v; // value = code * scale
+        if (tid == 0) count_wait(&g_progress[1 + tensor], (u32)parts + 1);
+        __syncthreads();
+        for (i32 w = tid; w < d_v; w += threads) {
+            const i32 c = w % (d_v / 8) * 8 + w / (d_v / 8);
+            s_inv[w] = 1.0f / g_scale[c];
+        }
+        __syncthreads();
+
+        // ---- codes: a word of each of 8 channels ----------------------------------------------------------------------------------
+        // Chunk n = channel * groups + group lies at n ^ channel / 8 % 8: neither these stores nor the loads below meet in a bank.
+        #pragma unroll
+        for (i32 i = 0; i < items; i++) {
+            const i32 item = i * threads + tid, word = item / 8 % 4, group = item / 32 % groups;
+            const i32 chunk = item / (32 * groups) * 8 + item % 8;
+            #pragma unroll
+            for (i32 k = 0; k < 4; k++)
+                if (!finite2(magnitude2(raw[i][k]))) drop_nonfinite(raw[i][k], bad);
+            #pragma unroll
+            for (i32 e = 0; e < 8; e++) {
+                float y[4];
+                #pragma unroll
+                for (i32 k = 0; k < 4; k++) {
+                    y[k] = widen((u16)(raw[i][k][e / 2] >> e % 2 * 16));
+                    y[k] *= s_inv[e * (d_v / 8) + chunk];
+                }
+                const i32 place = ((chunk * 8 + e) * groups + group) ^ chunk % 8;
+                *(u32 *)(s_image + place * 16 + word * 4) = pack_e4m3x4(y[0], y[1], y[2], y[3]);
+            }
+        }
+        __syncthreads();
+
+        // ---- to their place in the image: 16 bytes, 16 keys of one channel, a thread -------------------------------------------
+        u8 *g_image = (u8 *)args.v_tiles + (head * args.k_tile_count + tile) * v_tile_bytes;
+        for (i32 n = tid; n < d_v * groups; n += threads) {
+            const i32 c = n / groups, part = n % groups;
+            const i32 panel = part * 16 / v_panel_bytes, byte = part * 16 % v_panel_bytes;
+            u8 *g_chunk = g_image + (panel * d_v + c) * v_panel_bytes + (byte / 16 ^ c % 8) * 16;
+            *(uint4 *)g_chunk = *(const uint4 *)(s_image + (n ^ c / 8 % 8) * 16);
+        }
+        if (bad && args.flags) atomicOr((u32 *)args.flags, 4u);
+    }
+}
