@@ -172,7 +172,8 @@ enum verify_layout { LAYOUT_BHND, LAYOUT_BNHD, LAYOUT_FUSED, LAYOUT_ODD, LAYOUT_
 enum verify_mode {
     MODE_RUN,
     MODE_TWO_STEP, /* quantise, then the inputs are overwritten, then attend without them */
-    MODE_LATE_LSE  /* as TWO_STEP, and LSE is asked of attend alone */
+    MODE_LATE_LSE, /* as TWO_STEP, and LSE is asked of attend alone */
+    MODE_GRAPH     /* captured, then replayed twice; needs own_stream */
 };
 
 struct verify_call {
