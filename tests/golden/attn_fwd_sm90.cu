@@ -1,7 +1,7 @@
 // int8_fp8_d128_attn_fwd_q128_k128_s2_w8_sm_90a_bf16_none
 // O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp8_e4m3
 //
-// spec int8_fp8_d128 (hash 231fbaa9412d4e2b)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
+// spec int8_fp8_d128 (hash 6c5999fa1d7a38fe)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/attn_fwd_sm90.cu.tl
 // again: sagegen expand --spec specs/int8_fp8_d128.yaml --role attn_fwd --arch sm_90a --io bf16 --mask none --variant q128_k128_s2_w8
 

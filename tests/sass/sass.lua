@@ -1,5 +1,5 @@
 -- sass: the instruction budgets of budgets.txt, held against what `sagegen sass` counts in the default variant of every shipped spec,
--- target and mask (bf16), and in the tuning points of POINTS. No kernel may use local memory, spill, or have its wgmma serialised.
+-- target and mask (bf16), and in the tuning points of POINTS (specs of tests/gpu). No kernel may use local memory, spill, or have its wgmma serialised.
 -- usage: lua5.4 sass.lua test|rewrite|raise <sagegen> <source folder> <cache folder> <scratch folder>     SPDX-License-Identifier: Apache-2.0
 -- test: exit status 0 good, 1 failed, 77 skipped because there is no NVRTC or no nvdisasm.
 -- rewrite: makes budgets.txt of today's figures. raise: raises those that are exceeded. NVRTCs differ: rewrite with one, raise with others:
@@ -8,8 +8,8 @@ local mode, sagegen, source, cache, scratch = table.unpack(arg)
 local SKIPPED, PROCESSES = 77, 2
 local BUDGETS = source .. "/tests/sass/budgets.txt"
 local POINTS = { -- beside the defaults: where registers are scarcest
-  { spec = "int8_fp8_d64", target = "sm_90a", variant = "q192_k128_s3_w12_f8" },
-  { spec = "int8_fp8_d128", target = "sm_90a", variant = "q192_k128_s3_w12_f8" },
+  { spec = "int8_fp8_points_d64", target = "sm_90a", variant = "q192_k128_s3_w12_f8" },
+  { spec = "int8_fp8_points_d128", target = "sm_90a", variant = "q192_k128_s3_w12_f8" },
 }
 
 -- -- Running -----------------------------------------------------------------
@@ -65,7 +65,7 @@ local function count_kernels()
     place[#place + 1] = spec:match("([^/]+)%.yaml$")
   end
   for _, point in ipairs(POINTS) do
-    shares[#shares + 1] = (" --spec %s --arch %s --variant %s"):format(quoted(source .. "/specs/" .. point.spec .. ".yaml"), point.target, point.variant)
+    shares[#shares + 1] = (" --spec %s --arch %s --variant %s"):format(quoted(source .. "/tests/gpu/specs/" .. point.spec .. ".yaml"), point.target, point.variant)
     place[#place + 1] = point.spec .. ":" .. point.variant
   end
   for i, specs in ipairs(shares) do

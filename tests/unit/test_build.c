@@ -142,7 +142,13 @@ static void test_long_sums_need_v_without_its_mean(void **state) {
 static void test_point_that_sums_in_place(void **state) {
     (void)state;
     struct kernels k = {.context = NULL};
-    open_spec(&k, "int8_fp8_d64");
+    static const char text[] =
+        "kernel: attention_forward\nname: points\nhead_dim: 64\nqk: {format: int8}\n"
+        "pv: {p: fp8_e4m3, v: fp8_e4m3}\nsmooth: {k: mean}\nsoftmax: {row_sum: quantised}\ntargets: [sm_89, sm_90a]\n"
+        "tune: {tile_q: [128, 192], tile_k: [128, 64], stages: [2, 3], warps: [8, 12], in_place: [1, 8]}\n";
+    struct diag d = {0};
+    assert_true(spec_parse(&k.spec, "points.yaml", text, strlen(text), &d));
+    diag_free(&d);
     struct plan_request r = {.spec = &k.spec, .target = SPEC_TARGET_SM_90A, .io = SPEC_IO_BF16};
     struct plan plan;
     char why[160];
