@@ -47,7 +47,7 @@
     X("smooth.q", smooth_q_group, "smooth_q", "none", "16|32|64|128", "rows", "none, or {group: N}: subtract the mean of N query rows")    \
     X("smooth.v", smooth_v, "enum:smooth", "none", "", "", "subtract V's mean over the sequence, per channel; added back to O")           \
     X("rotate.qk", rotate_qk, "enum:rotate", "none", "", "", "rotate Q and K along the head dim before quantising")                       \
-    X("scale_search", scale_search, "f32_list", "[6]", "1...6", "", "fp4: divisors of a block's maximum tried as its scale; least squares") \
+    X("scale_search", scale_search, "f32_list", "[6]", "1...7", "", "fp4: divisors of a block's maximum tried as its scale (above 6 it saturates); least squares") \
     X("softmax.exp", softmax_exp, "enum:exp", "exp2", "", "", "how P is computed from the scores")                                        \
     X("softmax.row_sum", row_sum, "enum:row_sum", "exact", "", "", "divide by the sum of P, or of the quantised P")                       \
     X("softmax.lazy_rescale_log2", lazy_rescale_log2, "int", "0", "0...8", "log2", "rescale O only when a row maximum grew by more")      \
