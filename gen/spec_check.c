@@ -98,6 +98,7 @@ static bool kept_max_without_room(const struct spec *s) {
 static bool kept_max_of_other_scores(const struct spec *s) {
     if (s->max != SPEC_MAX_ON_OVERFLOW) return false;
     if (is_fp4(s->p_format)) return s->p_block_scale != SPEC_P_BLOCK_SCALE_LOG_LINEAR;
+    if (is_fp4(s->qk_format)) return false;
     return s->qk_granularity == SPEC_GRANULARITY_PER_TOKEN;
 }
 
@@ -112,7 +113,7 @@ static bool log_linear_with_exact_sum(const struct spec *s) {
 }
 
 static bool overlap_of_other_formats(const struct spec *s) {
-    return s->overlap != SPEC_OVERLAP_NONE && (s->overlap == SPEC_OVERLAP_QK) != is_fp4(s->qk_format);
+    return s->overlap != SPEC_OVERLAP_NONE && (s->overlap == SPEC_OVERLAP_QK) == no_fp4(s);
 }
 
 static bool kept_max_with_overlap(const struct spec *s) {
@@ -151,7 +152,7 @@ static const struct rule rules[] = {
     {"schedule.max", "softmax.lazy_rescale_log2", NULL, kept_max_without_room, "needs softmax.lazy_rescale_log2 of at least 1"},
     {"schedule.max", "qk.granularity", "pv.p_block_scale", kept_max_of_other_scores,
      "needs one scale for many keys (not per_token), and for an fp4 P pv.p_block_scale = log_linear"},
-    {"schedule.overlap", "qk.format", NULL, overlap_of_other_formats, "is not there for this qk.format: pv is for int8 and fp8_e4m3, qk for fp4"},
+    {"schedule.overlap", "qk.format", "pv.p", overlap_of_other_formats, "is not there for these formats: qk is for fp4 in qk or pv, pv for specs without fp4"},
     {"schedule.max", "schedule.overlap", NULL, kept_max_with_overlap, "needs schedule.overlap = none in this version"},
     {"pv.accumulate.in", "safe", NULL, safe_fp16_sums, "contradicts safe: true (fp32 accumulation)"},
     {"pv.accumulate.flush_tiles", "safe", NULL, safe_late_flush, "contradicts safe: true (fp32 adds after every tile)"},

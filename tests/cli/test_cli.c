@@ -119,7 +119,7 @@ static void test_mistyped_words_are_bad_input_with_a_suggestion(void **state) {
         {"--spec fp4_d128 --io f32", "--io: 'f32' is none of bf16, fp16"},
         {"--spec fp4_d128 --mask casual", "did you mean 'causal'?"},
         {"--spec fp4_d128 --jobs 0", "--jobs must be a whole number"},
-        {"--spec fp4_d128 --variant q1_k1_s1_w1", "specs/fp4_d128.yaml:14:"},
+        {"--spec fp4_d128 --variant q1_k1_s1_w1", "specs/fp4_d128.yaml:15:"},
         {"--spec fp4_d128 --variant a --all-variants", "exclude each other"},
         {"--spec fp4_d128 --verify", "sagegen verify"},
         {"--spec fp4_d128 --spec fp4_d128", "is taken by another spec"},

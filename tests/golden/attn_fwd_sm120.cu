@@ -493,7 +493,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
     // ---- stage 6/7: row maximum, block scales of P -----------------------------------------------------------------------------
     // in : rS masked      out: scale, rP_sf, r_code
     // A block of 16 keys along P's fragment: two lanes, four n8 tiles; a step has blocks 2 half + (lane%4)/2.
-    auto block_scales = [&](const float (&rS)[m_tiles][8][4], i32 slot, i32 step) {
+    auto p_scales = [&](const float (&rS)[m_tiles][8][4], i32 slot, i32 step) {
         if (step == 0) { // all steps of a tile share K's fp32 scale
             const float k_scale = __uint_as_float(load_shared(s_base + smem_k + slot * smem_k_stride + k_data_bytes + k_sf_bytes));
             #pragma unroll
@@ -533,10 +533,9 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
             for (i32 m = 0; m < m_tiles; m++) {
                 #pragma unroll
                 for (i32 h = 0; h < 2; h++) {
-                    float top = fmaxf(r_most[m][h][0], r_most[m][h][1]);
+                    float top = fmaxf(r_most[m][h][0], r_most[m][h][1]) * scale[m][h];
                     top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
                     top = fmaxf(top, __shfl_xor_sync(~0u, top, 2)); // the quad holds the row
-                    top *= scale[m][h];
                     const float max_new = top > r_max[m][h] + 4.12265635f ? top : r_max[m][h]; // smaller growth is left to P's head room
                     const float shrink = ex2(r_max[m][h] - max_new);
                     r_max[m][h] = max_new;
@@ -616,10 +615,10 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
     static_assert(steps % 2 == 0, "scores alternate between two sets of registers");
     float rS[2][m_tiles][8][4]; // scores of this step, and of the next
     auto step_of_tile = [&](i32 step, i32 slot, i32 step_next, i32 slot_next) {
-        quant_p(rS[step % 2]);
         qk_gemm(rS[(step + 1) % 2], slot_next, step_next);
+        quant_p(rS[step % 2]);
         pv_gemm(slot, step);
-        block_scales(rS[(step + 1) % 2], slot_next, step_next);
+        p_scales(rS[(step + 1) % 2], slot_next, step_next);
     };
     auto tile_done = [&](i32 slot) { // every lane has read its part of the slot
         __syncwarp();
@@ -629,7 +628,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
         mbar_wait(full, 0);
         qk_gemm(rS[0], 0, 0);
         mask_scores(rS[0], 0, 0);
-        block_scales(rS[0], 0, 0);
+        p_scales(rS[0], 0, 0);
     }
     i32 j = 0;
     u32 phase = 0; // of the full barriers: flips with each pass over the slots
@@ -656,7 +655,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
             if (step < steps - 1) {
                 qk_gemm(rS[(step + 1) % 2], slot, step + 1);
                 mask_scores(rS[(step + 1) % 2], j, step + 1);
-                block_scales(rS[(step + 1) % 2], slot, step + 1);
+                p_scales(rS[(step + 1) % 2], slot, step + 1);
             }
         }
         tile_done(slot);
@@ -665,7 +664,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
         mbar_wait(full + 8 * slot, phase);
         qk_gemm(rS[0], slot, 0);
         mask_scores(rS[0], j + 1, 0);
-        block_scales(rS[0], slot, 0);
+        p_scales(rS[0], slot, 0);
     }
 
     // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
