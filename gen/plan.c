@@ -371,6 +371,7 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
     const bool linear = spec->p_block_scale == SPEC_P_BLOCK_SCALE_LOG_LINEAR;
     const bool can_keep = wgmma || (p->fp4 && (linear || !p->pv4)); // P beyond its head room is seen
     p->max = spec_max_text(can_keep && !spec->safe ? spec->max : SPEC_MAX_EACH_TILE); // safe: no lazy rescaling, so no head room
+    p->log_code = spec->softmax_exp == SPEC_EXP_LOG_CODE;
     p->p_block_scale = spec_p_block_scale_text(spec->p_block_scale);
     p->p_code_one = 126 - 8 * p->lazy_rescale;
     p->max_growth = p->lazy_rescale + (linear ? 0.98125 / 8 : 0.0); // log_linear: up to the code that rounds to 126

@@ -42,6 +42,7 @@
 #define PLAN_BOOLS(X)                                                                                                                     \
     X(qk4, "Q and K are of 4 bits, with block scales") X(pv4, "P and V are")                                                              \
     X(fp4, "either: a warp goes over the keys in steps of 64") X(pv_in_place, "P V is added to O by the tensor core alone")                 \
+    X(log_code, "e2m1 codes of P from exponents, without exponentials")                                                                   \
     X(sum_in_o, "the row sum of the quantised P ends as a column tile of O") X(emulate_fp4, "the target lacks block-scaled MMA")                                        \
     X(sum_in_pv, "ones behind V make the row sum in the same wgmma")\
     X(q_resident, "Q fragments stay in registers") X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \

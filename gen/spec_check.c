@@ -107,6 +107,16 @@ static bool block_scale_of_other_formats(const struct spec *s) {
            (s->p_format != SPEC_FORMAT_NVFP4 || s->p_scaling != SPEC_P_SCALING_TWO_LEVEL);
 }
 
+static bool log_code_of_other_formats(const struct spec *s) {
+    return s->softmax_exp == SPEC_EXP_LOG_CODE &&
+           (s->p_format != SPEC_FORMAT_NVFP4 || s->p_scaling != SPEC_P_SCALING_TWO_LEVEL);
+}
+
+// Without exponentials there is no P to add up but the quantised one.
+static bool log_code_with_exact_sum(const struct spec *s) {
+    return s->softmax_exp == SPEC_EXP_LOG_CODE && s->row_sum != SPEC_ROW_SUM_QUANTISED;
+}
+
 // A line in place of the logarithm makes P up to 6 % too large: only its own sum takes that out again.
 static bool log_linear_with_exact_sum(const struct spec *s) {
     return s->p_block_scale == SPEC_P_BLOCK_SCALE_LOG_LINEAR && s->row_sum != SPEC_ROW_SUM_QUANTISED;
@@ -144,6 +154,8 @@ static const struct rule rules[] = {
     {"pv.p_scaling", "pv.p", NULL, pv_has_no_blocks, "is for an fp4 P only (nvfp4, mxfp4)"},
     {"pv.p_block_scale", "pv.p", "pv.p_scaling", block_scale_of_other_formats, "is for a two-level nvfp4 P only"},
     {"pv.p_block_scale", "softmax.row_sum", NULL, log_linear_with_exact_sum, "needs softmax.row_sum = quantised"},
+    {"softmax.exp", "pv.p", "pv.p_scaling", log_code_of_other_formats, "is for a two-level nvfp4 P only"},
+    {"softmax.exp", "softmax.row_sum", NULL, log_code_with_exact_sum, "needs softmax.row_sum = quantised"},
     {"pv.accumulate.in", "pv.p", NULL, fp16_sums_without_fp8, "needs pv.p = fp8_e4m3"},
     {"pv.accumulate.flush_tiles", "pv.p", NULL, late_flush_without_fp8, "must be 1 unless pv.p is fp8_e4m3"},
     {"pv.accumulate.flush_tiles", "softmax.row_sum", NULL, late_flush_with_exact_sum, "needs softmax.row_sum = quantised"},

@@ -19,7 +19,7 @@
 #define SPEC_ENUM_ACCUMULATOR(X) X(FP32, "fp32") X(FP16, "fp16")
 #define SPEC_ENUM_SMOOTH(X) X(NONE, "none") X(MEAN, "mean")
 #define SPEC_ENUM_ROTATE(X) X(NONE, "none") X(HADAMARD, "hadamard")
-#define SPEC_ENUM_EXP(X) X(EXP2, "exp2")
+#define SPEC_ENUM_EXP(X) X(EXP2, "exp2") X(LOG_CODE, "log_code")
 #define SPEC_ENUM_MAX(X) X(EACH_TILE, "each_tile") X(ON_OVERFLOW, "on_overflow")
 #define SPEC_ENUM_OVERLAP(X) X(NONE, "none") X(PV, "pv") X(QK, "qk")
 #define SPEC_ENUM_ROW_SUM(X) X(EXACT, "exact") X(QUANTISED, "quantised")
@@ -48,7 +48,7 @@
     X("smooth.v", smooth_v, "enum:smooth", "none", "", "", "subtract V's mean over the sequence, per channel; added back to O")           \
     X("rotate.qk", rotate_qk, "enum:rotate", "none", "", "", "rotate Q and K along the head dim before quantising")                       \
     X("scale_search", scale_search, "f32_list", "[6]", "1...6", "", "fp4: divisors of a block's maximum tried as its scale; least squares") \
-    X("softmax.exp", softmax_exp, "enum:exp", "exp2", "", "", "how P is computed from the scores")                                        \
+    X("softmax.exp", softmax_exp, "enum:exp", "exp2", "", "", "P from scores: an exponential, or its nvfp4 code by the exponent (log_code)")\
     X("softmax.row_sum", row_sum, "enum:row_sum", "exact", "", "", "divide by the sum of P, or of the quantised P")                       \
     X("softmax.lazy_rescale_log2", lazy_rescale_log2, "int", "0", "0...8", "log2", "rescale O only when a row maximum grew by more")      \
     X("schedule.max", max, "enum:max", "each_tile", "", "", "wgmma: row maximum made for each tile, or where P would not fit (on_overflow)") \

@@ -56,6 +56,7 @@ static struct attend_rule rule_of(const struct verify_unit *unit) {
     struct attend_rule rule = {.tile_k = p->fp4 ? 64 : p->tile_k, // fp4: the maximum is that of steps of 64 keys
                                .sum_chunk = score_chunk(unit),
                                .lazy_log2 = p->lazy_rescale,
+                               .log_code = p->log_code,
                                .quantised_sum = strcmp(p->row_sum, "quantised") == 0};
     switch (unit->spec.p_format) {
     case SPEC_FORMAT_FP16:
