@@ -399,11 +399,10 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
 
     // ---- running state: lane l holds rows l/4, l/4+8 of each 16; columns 8n + 2(l%4) + {0,1} --------------------------------
     float rO[m_tiles][9][4]; // the last column tile is the sum of P: [0] and [2] for rows l/4, l/4+8
-    float r_max[m_tiles][2], r_sum[m_tiles][2]; // maximum in log2 units; sum of P in units of 2^log2_p_one
+    float r_max[m_tiles][2]; // in log2 units
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++) {
         r_max[m][0] = r_max[m][1] = -1e30f; // below any score, and finite: a masked score less it is -inf, no NaN
-        r_sum[m][0] = r_sum[m][1] = 0.0f;
         #pragma unroll
         for (i32 n = 0; n < 9; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
     }
