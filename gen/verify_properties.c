@@ -323,16 +323,19 @@ static void property_large_rows(struct verify_session *s) {
     tensors_free(&t);
 }
 
-// Q, K or both zero, K constant: P is uniform.
+// Q, K or both zero, K constant, Q and K so small (bf16) that the product of their scales is 0: P is uniform.
 static void property_uniform(struct verify_session *s) {
-    static const char *const suffix[] = {" zero Q", " zero K", " constant K"};
-    for (int i = 0; i < 3 && !s->dead; i++) {
+    static const char *const suffix[] = {" zero Q", " zero K", " constant K", " tiny Q, K"};
+    const int cases = s->unit->io == SPEC_IO_BF16 ? 4 : 3;
+    for (int i = 0; i < cases && !s->dead; i++) {
         struct tensors t = make(s, usual(s), RANDOM_NORMAL);
         const size_t dim = (size_t)s->unit->plan.head_dim_qk;
         float *row = copy(t.k, dim);
         if (i == 0) memset(t.q, 0, t.q_count * sizeof *t.q);
         if (i == 1) memset(t.k, 0, t.k_count * sizeof *t.k);
         if (i == 2) fill_constant(t.k, t.k_count / dim, dim, row);
+        for (size_t n = 0; i == 3 && n < t.q_count; n++) t.q[n] *= 0x1p-80f;
+        for (size_t n = 0; i == 3 && n < t.k_count; n++) t.k[n] *= 0x1p-80f;
         struct verify_call call = call_of(&t);
         const struct attention_problem p = problem_of(s, &t, 0);
         call.keep_workspace = true;

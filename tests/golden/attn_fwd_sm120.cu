@@ -496,7 +496,9 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
         if (step == 0) { // all steps of a tile share K's fp32 scale
             const float k_scale = __uint_as_float(load_shared(s_base + smem_k + slot * smem_k_stride + k_data_bytes + k_sf_bytes));
             #pragma unroll
-            for (i32 m = 0; m < m_tiles; m++) scale[m][0] = r_q_scale[m][0] * k_scale, scale[m][1] = r_q_scale[m][1] * k_scale;
+            for (i32 m = 0; m < m_tiles; m++)
+                #pragma unroll
+                for (i32 h = 0; h < 2; h++) scale[m][h] = fmaxf(r_q_scale[m][h] * k_scale, 1e-30f); // never 0: -inf times 0 is no number
         }
         float r_most[m_tiles][2][2]; // largest score of this lane's eight in a block; [row][half of the step]
         #pragma unroll

@@ -153,7 +153,7 @@ extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_
         float mean = 0.0f;
         if (group < groups) {
             const float q_scale = ((const float *)args.q_scale)[(head * groups + group) * q_group]; // all rows of a group share it
-            mean = ((const float *)args.q_mean)[(head * groups + group) * d_qk + item % d_qk] * (args.sm_scale * log2_e / (q_scale * g_k_scale[0]));
+            mean = ((const float *)args.q_mean)[(head * groups + group) * d_qk + item % d_qk] * (args.sm_scale * log2_e / fmaxf(q_scale * g_k_scale[0], 1e-30f)); // as attn_fwd takes it
         }
         s_mean[item / d_qk][item % d_qk] = mean;
     }
