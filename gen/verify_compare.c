@@ -49,7 +49,7 @@ enum number_format verify_io_format(const struct verify_session *s) {
 static int score_chunk(const struct verify_unit *unit) {
     const struct arch *arch = arch_of(unit->target);
     if (unit->spec.qk_format != SPEC_FORMAT_FP8_E4M3) return 0;
-    return arch->wgmma ? 32 : arch->sm == 89 ? 16 : 0;
+    return arch->wgmma && !unit->plan.fp4 ? 32 : arch->sm == 89 ? 16 : 0;
 }
 
 static struct attend_rule rule_of(const struct verify_unit *unit) {
@@ -57,6 +57,7 @@ static struct attend_rule rule_of(const struct verify_unit *unit) {
     struct attend_rule rule = {.tile_k = p->fp4 ? 64 : p->tile_k, // fp4: the maximum is that of steps of 64 keys
                                .sum_chunk = score_chunk(unit),
                                .lazy_log2 = p->lazy_rescale,
+                               .log_code = p->log_code,
                                .quantised_sum = strcmp(p->row_sum, "quantised") == 0};
     switch (unit->spec.p_format) {
     case SPEC_FORMAT_FP16:
@@ -185,7 +186,7 @@ static bool head_quantised(struct head_operands *h, double *o, double *lse, char
                                        .dim_v = h->plan->head_dim_v,
                                        .score_scale = 1, // q_scale holds sm_scale * log2 e
                                        .delta_s = h->delta,
-                                       .key_index = h->plan->fp4 ? h->key_index : NULL,
+                                       .key_index = h->plan->pv4 ? h->key_index : NULL,
                                        .visible = h->visible};
     bool ok = attend_quantised(&in, &rule, h->s->options->threads, o, lse, why, why_bytes);
     if (ok) add_means(h, o, lse);
@@ -434,7 +435,7 @@ static void from_spec(const struct verify_unit *unit, struct verify_published *o
                           .smooth_k = p->smooth_k,
                           .smooth_q_group = p->q_group,
                           .rotate = p->rotate,
-                          .second_level = spec->qk_format == SPEC_FORMAT_NVFP4,
+                          .second_level = p->fp4,
                           .v = operand_of(spec->v_format),
                           .v_max = (float)p->v_max,
                           .smooth_v = p->smooth_v,

@@ -334,10 +334,11 @@ static void test_p_formats(void **state) {
     (void)state;
     static const struct {
         enum p_format p;
+        bool log_code;
         double low, high;
-    } rows[] = {{P_F16, 1e-5, 5e-4},          {P_E4M3, 0.005, 0.04},    {P_NVFP4, 0.03, 0.2},
-                {P_NVFP4_DIRECT, 0.03, 0.25}, {P_NVFP4_LOG, 0.03, 0.2}, {P_MXFP4, 0.03, 0.3},
-                {P_NVFP4_LINEAR, 0.03, 0.2}};
+    } rows[] = {{P_F16, false, 1e-5, 5e-4},          {P_E4M3, false, 0.005, 0.04}, {P_NVFP4, false, 0.03, 0.2},
+                {P_NVFP4_DIRECT, false, 0.03, 0.25}, {P_NVFP4, true, 0.03, 0.2},   {P_NVFP4_LINEAR, false, 0.03, 0.2},
+                {P_NVFP4_LINEAR, true, 0.03, 0.2},   {P_MXFP4, false, 0.03, 0.3}};
     struct fixture f;
     char why[WHY];
     fixture_init(&f, RANDOM_NORMAL, (struct random_shape){1, 1, 64, 1000, 64, 64}, false, 64, 2);
@@ -345,7 +346,8 @@ static void test_p_formats(void **state) {
     struct attend_operands in = whole_head(&f);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         for (int lazy = 0; lazy <= 8; lazy += 4) {
-            struct attend_rule rule = {.p = rows[i].p, .tile_k = 64, .lazy_log2 = lazy, .quantised_sum = true};
+            struct attend_rule rule = {
+                .p = rows[i].p, .tile_k = 64, .lazy_log2 = lazy, .log_code = rows[i].log_code, .quantised_sum = true};
             ASK(attend_quantised(&in, &rule, THREADS, f.o, NULL, why, sizeof why));
             double e = metrics_compare(f.o, f.reference, f.count * 64).rel_l2;
             if (!(e > rows[i].low && e < rows[i].high))
@@ -483,6 +485,33 @@ static void test_linear_beside_nearest(void **state) {
         print_message("kind %d: nearest %.4f, linear %.4f\n", kind, sqrt(nearest / 8), sqrt(linear / 8));
         assert_true(sqrt(linear / nearest) < 1.1);
     }
+}
+
+// Codes without exponentials against the rule: z = 2 log2(p / scale) + 2, floor(z + 0.45), and 1 for -2 <= z < 1.55.
+static void test_log_codes(void **state) {
+    (void)state;
+    enum { KEYS = 16 };
+    static const double value[8] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+    const float q[1] = {1};
+    float k[KEYS], v[KEYS * KEYS] = {0};
+    double o[KEYS];
+    char why[WHY];
+    for (int i = 0; i < KEYS; i++) {
+        k[i] = -0.37f * (float)i; // log2 P; the block's scale is 1/6 of the first
+        v[i * KEYS + i] = 1;
+    }
+    struct attend_operands in = {.q = q, .k = k, .v = v, .rows = 1, .keys = KEYS, .dim_qk = 1, .dim_v = KEYS};
+    in.score_scale = 1;
+    struct attend_rule rule = {.p = P_NVFP4, .tile_k = KEYS, .log_code = true, .quantised_sum = true};
+    ASK(attend_quantised(&in, &rule, 1, o, NULL, why, sizeof why));
+    for (int i = 0; i < KEYS; i++) {
+        const double z = 2 * ((double)k[i] + log2(6)) + 2;
+        const int code = z >= 1.55 ? (int)floor(z + 0.45) : z >= -2;
+        if (fabs(o[i] / o[0] - value[code] / 6) > 1e-12) fail_msg("z = %g: %g of the largest", z, o[i] / o[0]);
+    }
+    rule.p = P_E4M3;
+    assert_false(attend_quantised(&in, &rule, 1, o, NULL, why, sizeof why));
+    assert_non_null(strstr(why, "log_code"));
 }
 
 /* -- Quantisers ---- */
@@ -692,6 +721,7 @@ int main(void) {
         cmocka_unit_test(test_linear_one),
         cmocka_unit_test(test_linear_is_monotone),
         cmocka_unit_test(test_linear_beside_nearest),
+        cmocka_unit_test(test_log_codes),
         cmocka_unit_test(test_scale_groups),
         cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_rotation),
