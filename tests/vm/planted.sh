@@ -40,7 +40,7 @@ planted() {
 race='race on shared memory'
 planted "$race" int8_fp16_d64 sm_80 stage/load_mma_wait.cu.tl '^cp_async_wait<stages'
 planted "$race" int8_fp16_d64 sm_80 stage/load_mma_wait.cu.tl '^__syncthreads();  .*everybody'
-planted "$race" int8_fp16_d64 sm_80 stage/qk_operand_mma.cu.tl '^__syncthreads'
+planted "$race" int8_fp16_d64 sm_80 attn_fwd_mma.cu.tl '^    __syncthreads'
 planted "mbarrier misuse" int8_fp8_d64 sm_90a stage/load_sm90.cu.tl 'mbar_wait(k_empty'
 planted "$race" int8_fp8_d64 sm_90a stage/load_sm90.cu.tl 'mbar_wait(v_empty'
 planted "$race" int8_fp8_d64 sm_90a stage/loop_serial_sm90.cu.tl 'mbar_wait(k_full + 8'
