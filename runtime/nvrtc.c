@@ -99,8 +99,8 @@ static sage_status refuse(sage_context *context, struct candidate *candidate, co
     return candidate->reason ? SAGE_OK : SAGE_ERROR_OUT_OF_MEMORY;
 }
 
-// Adds what matches <root><rest>, where rest is a pattern, and root is taken literally. A relative root would be another
-// place in every current directory.
+// Adds what matches <root><rest>, where rest is a pattern, and root is taken literally. A relative root is skipped: it
+// is another place in every current directory.
 static sage_status candidates_glob(sage_context *context, const char *root, const char *rest) {
     if (!root || root[0] != '/') return SAGE_OK;
     char pattern[2 * PATH_MAX], real[PATH_MAX];
