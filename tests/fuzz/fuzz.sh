@@ -10,17 +10,17 @@ export TMPDIR="$scratch"
 [ -w /dev/shm ] && export TMPDIR=$(mktemp -d -p /dev/shm) && trap 'rm -rf "$scratch" "$TMPDIR"' EXIT
 
 count=0
-for corpus in "$corpora"/*/; do count=$((count + 1)); done
+for program in "$programs"/fuzz_*; do count=$((count + 1)); done
 share=$((seconds / count))
 [ "$share" -gt 0 ] || share=1
 
 failed=0
-for corpus in "$corpora"/*/; do
-    name=$(basename "$corpus")
+for program in "$programs"/fuzz_*; do
+    name=${program##*/fuzz_}
     mkdir -p "$scratch/$name"
     status=0
-    "$programs/fuzz_$name" -max_total_time="$share" -max_len=4096 -timeout=90 -rss_limit_mb=3000 -print_final_stats=1 \
-        -artifact_prefix="$programs/" "$scratch/$name" "$corpus" > "$scratch/log" 2>&1 || status=$?
+    "$program" -max_total_time="$share" -max_len=4096 -timeout=90 -rss_limit_mb=3000 -print_final_stats=1 \
+        -artifact_prefix="$programs/" "$scratch/$name" "$corpora/$name" > "$scratch/log" 2>&1 || status=$?
     inputs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$scratch/log")
     if [ "$status" = 0 ]; then
         echo "fuzz_$name: $inputs inputs in $share s"

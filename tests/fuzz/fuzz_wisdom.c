@@ -8,7 +8,12 @@
 static void ask(const struct wisdom *wisdom) {
     const struct wisdom_query queries[] = {
         {.family = "int8_fp8", .head_dim_qk = 128, .head_dim_v = 128, .gpu = "GPU", .sm = 90, .multiprocessors = 132},
-        {.spec = "a", .head_dim_qk = 64, .head_dim_v = 64, .gpu = "", .sm = 89, .shape = {INT32_MAX, INT32_MAX, 1, 1, 1}},
+        {.spec = "a",
+         .head_dim_qk = 64,
+         .head_dim_v = 64,
+         .gpu = "",
+         .sm = 89,
+         .shape = {INT32_MAX, INT32_MAX, 1, 1, 1}},
     };
     for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
         enum wisdom_match match;
