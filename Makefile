@@ -17,7 +17,7 @@ export BUILD PREFIX NVRTC_VERSION FUZZ_SECONDS
 help:
 	@cat <<'END'
 	make run       set up, build, and compile the kernels of specs/fp4_d128.yaml
-	make test      set up, build, and run the tests; also with AddressSanitizer and UndefinedBehaviorSanitizer
+	make test      set up, build, and run the tests; also with AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 	make test-all  the same with every variant of every spec (half an hour or more)
 	make fuzz      fuzz the readers of files with clang's libFuzzer   [FUZZ_SECONDS=60]
 	make bless     accept the emitted text as the new tests/golden/*.cu
@@ -148,6 +148,11 @@ test: nvrtc nvdisasm
 	# and dies with "Tracer caught signal 11" after all tests have passed.
 	ASAN_OPTIONS=intercept_tls_get_addr=0 \
 	    ctest --test-dir "$$BUILD-asan" -L cpu --output-on-failure --no-tests=error -j "$$(nproc)"
+	say "tests: threads, with ThreadSanitizer, in $$BUILD-tsan/"
+	cmake -S . -B "$$BUILD-tsan" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1" -DSAGE_SANITIZE_THREAD=ON -DSAGE_WERROR=OFF \
+	    $(CMAKE_OPTIONS) > /dev/null
+	cmake --build "$$BUILD-tsan" --target threads_tests -- --quiet
+	TSAN_OPTIONS=halt_on_error=1 ctest --test-dir "$$BUILD-tsan" -L threads --output-on-failure --no-tests=error -j "$$(nproc)"
 
 test-all: test
 	@$(FUNCTIONS)
@@ -174,4 +179,4 @@ install: build
 	if [ "$$(id -u)" = 0 ] && [ -z "$${DESTDIR:-}" ]; then ldconfig; fi
 
 clean:
-	rm -rf "$$BUILD" "$$BUILD-asan" "$$BUILD-fuzz"
+	rm -rf "$$BUILD" "$$BUILD-asan" "$$BUILD-tsan" "$$BUILD-fuzz"

@@ -17,7 +17,9 @@ int cmd_check(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_expand(int argc, char **argv);
 int cmd_fields(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
 int cmd_list(int argc, char **argv);
+int cmd_pack(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_sass(int argc, char **argv);
 int cmd_tune(int argc, char **argv);
@@ -168,5 +170,10 @@ void cmd_build_close(struct cmd_build *b);
 // Writes <spec>.<role>.<variant>.<target>.<io>[.<mask>][.safe].{cu,map,meta,ptx,cubin} of each job into a folder, each
 // file whole or not at all. false: an error was printed.
 bool cmd_out_write(const char *dir, const struct cmd_jobs *jobs);
+// Appends the name of a job's files, without the ending.
+void cmd_out_stem(const struct build_job *job, struct buf *out);
+// Writes one file, whole or not at all; makes the folders above it. option: "--output", for messages. false: an error
+// was printed.
+bool cmd_out_file(const char *option, const char *path, const struct cache_bytes *bytes);
 
 #endif

@@ -12,8 +12,8 @@
 
 /* -- Folder ---------------------------------------------------------------- */
 
-// Makes the folder and those above it, and opens it; -1: an error was printed.
-static int open_folder(const char *dir) {
+// Makes the folder and those above it, and opens it; -1: an error was printed. option: "--out", for the message.
+static int open_folder(const char *option, const char *dir) {
     char *path = xstrdup(dir);
     for (char *p = path + 1; *path && *p; p++) {
         if (*p != '/') continue;
@@ -24,7 +24,7 @@ static int open_folder(const char *dir) {
     free(path);
     int made = mkdir(dir, 0755), why = errno;
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) cmd_failed("--out %s: %s", dir, strerror(made != 0 && why != EEXIST ? why : errno));
+    if (fd < 0) cmd_failed("%s %s: %s", option, dir, strerror(made != 0 && why != EEXIST ? why : errno));
     return fd;
 }
 
@@ -81,17 +81,21 @@ static bool write_file(int folder, const char *dir, const char *name, const stru
 
 /* -- Kernels ---------------------------------------------------------------- */
 
-static bool write_kernel(int folder, const char *dir, const struct build_job *job) {
+void cmd_out_stem(const struct build_job *job, struct buf *out) {
     const struct meta *m = &job->meta;
+    buf_printf(out, "%s.%s.%s.%s.%s", m->spec, m->role, m->variant, m->target, m->io);
+    if (job->request.role == SAGE_ROLE_ATTN_FWD) buf_printf(out, ".%s", m->mask);
+    if (m->safe) buf_puts(out, ".safe");
+}
+
+static bool write_kernel(int folder, const char *dir, const struct build_job *job) {
     const struct cache_files *f = &job->entry.files;
     const struct {
         const char *ending;
         const struct cache_bytes *bytes;
     } files[] = {{"cu", &f->source}, {"map", &f->map}, {"ptx", &f->ptx}, {"cubin", &f->cubin}, {"meta", &f->meta}};
     struct buf name = {0};
-    buf_printf(&name, "%s.%s.%s.%s.%s", m->spec, m->role, m->variant, m->target, m->io);
-    if (job->request.role == SAGE_ROLE_ATTN_FWD) buf_printf(&name, ".%s", m->mask);
-    if (m->safe) buf_puts(&name, ".safe");
+    cmd_out_stem(job, &name);
     const size_t stem = name.len;
     bool ok = true;
     for (size_t i = 0; ok && i < sizeof files / sizeof files[0]; i++) { // meta last: it promises the others
@@ -104,9 +108,20 @@ static bool write_kernel(int folder, const char *dir, const struct build_job *jo
 }
 
 bool cmd_out_write(const char *dir, const struct cmd_jobs *jobs) {
-    int folder = open_folder(dir);
+    int folder = open_folder("--out", dir);
     bool ok = folder >= 0;
     for (int i = 0; ok && i < jobs->count; i++) ok = write_kernel(folder, dir, &jobs->item[i]);
     if (folder >= 0) close(folder);
+    return ok;
+}
+
+bool cmd_out_file(const char *option, const char *path, const struct cache_bytes *bytes) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *dir = slash == path ? xstrdup("/") : slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup(".");
+    int folder = *name ? open_folder(option, dir) : -1;
+    if (!*name) cmd_bad_input("%s %s: the name of a file is missing", option, path);
+    bool ok = folder >= 0 && write_file(folder, dir, name, bytes);
+    if (folder >= 0) close(folder);
+    free(dir);
     return ok;
 }

@@ -27,6 +27,7 @@ enum {
     OPT_ONLY,
     OPT_DEVICE,
     OPT_COUNTS,
+    OPT_RANDOM,
     OPT_SEED,
     OPT_THREADS,
     OPT_NO_FORK,
@@ -46,8 +47,9 @@ static const struct cmd_option options[] = {
     [OPT_MASK] = {"mask", 0, "LIST", "none, causal"},
     [OPT_VARIANT] = {"variant", 0, "NAME", "tuning point; default: each target's default"},
     [OPT_QUICK] = {"quick", 'q', NULL, "fewer lengths and shapes"},
-    [OPT_FULL] = {"full", 'f', NULL, "also 32768 and 131072 tokens, and offsets beyond 2^31 elements"},
+    [OPT_FULL] = {"full", 'f', NULL, "also 32768 and 131072 tokens (vm: keys), and offsets beyond 2^31 elements"},
     [OPT_ONLY] = {"only", 0, "LIST", "quantisers, gates, properties"},
+    [OPT_RANDOM] = {"random", 0, "N", "also N shapes drawn at random for each kernel set, each run twice: the same bits"},
     [OPT_SEED] = {"seed", 0, "N", "repeat the run that printed this seed"},
     [OPT_THREADS] = {"threads", 'j', "N", "of the CPU reference and the compiler; default: all CPUs"},
     [OPT_NO_FORK] = {"no-fork", 0, NULL, "all in one process, for debuggers; a fault or a hang then ends the run"},
@@ -147,6 +149,8 @@ static bool take_word(struct verify_command *v, int option, const char *value) {
         return true;
     case OPT_ONLY:
         return parse_only(v, value);
+    case OPT_RANDOM:
+        return cmd_parse_count("random", value, 100000, &v->options.random);
     case OPT_SEED:
         return cmd_parse_seed(value, &v->options.seed);
     case OPT_THREADS:

@@ -188,3 +188,29 @@ bool device_event_elapsed(struct device *device, device_event from, device_event
     *ms = (double)elapsed;
     return true;
 }
+
+/* -- Graphs ---- */
+
+bool device_capture_begin(struct device *device, sage_stream stream) {
+    driver_result result = device->driver.api.stream_begin_capture(stream, DRIVER_CAPTURE_THREAD_LOCAL);
+    return check(device, result, "cuStreamBeginCapture");
+}
+
+bool device_capture_end(struct device *device, sage_stream stream, device_graph *out) {
+    const struct driver_api *api = &device->driver.api;
+    driver_graph graph = NULL;
+    *out = NULL;
+    if (!check(device, api->stream_end_capture(stream, &graph), "cuStreamEndCapture")) return false;
+    bool ok = check(device, api->graph_instantiate(out, graph, 0), "cuGraphInstantiate");
+    api->graph_destroy(graph);
+    if (!ok) *out = NULL;
+    return ok;
+}
+
+bool device_graph_launch(struct device *device, device_graph graph, sage_stream stream) {
+    return check(device, device->driver.api.graph_launch(graph, stream), "cuGraphLaunch");
+}
+
+void device_graph_destroy(struct device *device, device_graph graph) {
+    if (graph) device->driver.api.graph_exec_destroy(graph);
+}

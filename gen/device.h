@@ -10,6 +10,7 @@
 #define DEVICE_ERROR_BYTES 512
 
 typedef driver_event device_event;
+typedef driver_graph_exec device_graph;
 
 // Between open and close its primary context is the current one of the thread that opened it: use it from that thread.
 struct device {
@@ -48,5 +49,13 @@ void device_event_destroy(struct device *device, device_event event); // NULL is
 bool device_event_record(struct device *device, device_event event, sage_stream stream);
 // Waits for `to`. **Units** milliseconds between the two records.
 bool device_event_elapsed(struct device *device, device_event from, device_event to, double *ms);
+
+/* -- Graphs: what a stream that is not the default one is given between begin and end, for many launches ---- */
+
+bool device_capture_begin(struct device *device, sage_stream stream);
+// Ends the capture in any case. *out is NULL on failure.
+bool device_capture_end(struct device *device, sage_stream stream, device_graph *out);
+bool device_graph_launch(struct device *device, device_graph graph, sage_stream stream);
+void device_graph_destroy(struct device *device, device_graph graph); // NULL is allowed
 
 #endif

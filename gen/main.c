@@ -42,8 +42,10 @@ static const struct command {
     {"tune", cmd_tune, "find the fastest variants on this GPU, and keep them as wisdom"},
     {"wisdom", cmd_wisdom, "path, ls, export or import of what tune found"},
     {"sass", cmd_sass, "count the instructions of kernels' main loops"},
+    {"pack", cmd_pack, "put kernels of several GPUs into one file for an application"},
+    {"inspect", cmd_inspect, "check packs, and list what they hold"},
     {"fields", cmd_fields, "print every field that a spec may have"},
-    {"cache", cmd_cache, "path, ls or clear the kernel cache"},
+    {"cache", cmd_cache, "list, check, trim or clear the kernel cache"},
     {"doctor", cmd_doctor, "say what of driver, NVRTC, GPUs and cache works"},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

@@ -9,10 +9,17 @@
 #include <string.h>
 
 #define SMEM_STATIC_MAX (48 * 1024) /* bytes a kernel may declare without asking the driver */
+#define IN_PLACE_LAZY   4           /* log2: a tuning point that sums in place leaves O alone while maxima grow by less */
+#define SUM_KEYS_MAX    128         /* keys whose P V the tensor core may sum in 13 bits where V has a mean (tuning/notes/hopper.md) */
 
 static int round_up(int x, int to)
 {
     return (x + to - 1) / to * to;
+}
+
+static int at_least(int a, int b)
+{
+    return a > b ? a : b;
 }
 
 static bool is_fp4(enum spec_format f)
@@ -92,10 +99,13 @@ static void plan_sizes(struct plan *p, const struct spec *spec, struct variant v
     p->rotate_width = p->d_qk & -p->d_qk;
 }
 
-// Tiles that the tensor core sums by itself. mma.sync adds to fp32 after every tile: its sums are in registers either way.
-static void plan_flush(struct plan *p, const struct spec *spec, bool wgmma)
+// Tiles that the tensor core sums by itself, and what long sums need: V without its mean, O left alone while a maximum grows a little.
+// mma.sync adds to fp32 after every tile: its sums are in registers either way.
+static void plan_flush(struct plan *p, const struct spec *spec, struct variant v, bool wgmma)
 {
-    p->flush_tiles = wgmma && !spec->safe ? spec->flush_tiles : 1;
+    p->flush_tiles = !wgmma || spec->safe ? 1 : v.in_place ? v.in_place : spec->flush_tiles;
+    p->smooth_v = spec->smooth_v == SPEC_SMOOTH_MEAN || v.in_place;
+    p->lazy_rescale = spec->safe ? 0 : at_least(spec->lazy_rescale_log2, v.in_place ? IN_PLACE_LAZY : 0);
 }
 
 // The row sum of the quantised P as one more column tile of O: from 8 rows of ones behind V in one wgmma where V is one panel and the
@@ -126,6 +136,12 @@ static void plan_slots(struct plan *p, int align, bool together)
     p->smem_ones = p->smem_k + p->stages * (together ? slot : k + v + delta);
 }
 
+// Maxima of int32 scores where they are of one scale, and where a maximum of three is one instruction.
+static void plan_max(struct plan *p, const struct spec *spec, bool wgmma)
+{
+    p->int_max = wgmma && spec->qk_format == SPEC_FORMAT_INT8 && spec->qk_granularity != SPEC_GRANULARITY_PER_TOKEN;
+}
+
 // Shared memory of the attention kernel: Q, then the slots of K, V, delta_s, then ones and barriers.
 static void plan_smem(struct plan *p, bool wgmma, bool barriers)
 {
@@ -134,13 +150,9 @@ static void plan_smem(struct plan *p, bool wgmma, bool barriers)
     p->smem_k = round_up(p->q_tile_bytes, align);
     plan_slots(p, align, barriers && !wgmma);
     p->smem_master = p->smem_ones + (p->pv_tiles > p->d_v / 8 && !p->sum_in_pv ? 1024 : 0);
-    p->smem_barriers = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
+    p->smem_flushed = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
+    p->smem_barriers = p->smem_flushed + (p->flush_tiles > 1 ? p->tile_q * 4 : 0);
     p->smem_bytes = p->smem_barriers + (barriers ? (1 + (wgmma ? 4 : 2) * p->stages) * 8 : 0);
-}
-
-static int at_least(int a, int b)
-{
-    return a > b ? a : b;
 }
 
 #define QUANT_THREADS_MAX 384
@@ -235,6 +247,24 @@ static const char *applicable_wgmma(const struct spec *spec, struct variant v, c
     REFUSE(v.tile_q != 16 * v.warps, "tile_q = %d: a warpgroup owns 64 rows, so %d warps own %d", v.tile_q, v.warps, 16 * v.warps)
     REFUSE(v.tile_k % 32 != 0, "tile_k = %d must be a multiple of 32 for wgmma", v.tile_k)
     REFUSE(spec->accumulate_in == SPEC_ACCUMULATOR_FP16, "wgmma accumulates fp8 in fp32 only here")
+    REFUSE(!spec->safe && !v.in_place && spec->flush_tiles > 1 && spec->flush_tiles * v.tile_k > SUM_KEYS_MAX && spec->smooth_v != SPEC_SMOOTH_MEAN,
+           "flush_tiles = %d sums the products of %d keys in 13 bits: more than %d need smooth.v: mean", spec->flush_tiles, spec->flush_tiles * v.tile_k, SUM_KEYS_MAX)
+    return NULL;
+}
+
+// With 12 warps a head dim of 128 spilled: mma.sync's fragments of K and V pass through registers too.
+static const char *applicable_mma(const struct arch *arch, struct variant v, char *why, size_t n)
+{
+    REFUSE(v.warps > 8, "warps = %d: %d registers a thread are too few for mma.sync", v.warps, arch->registers_sm / (32 * v.warps))
+    return NULL;
+}
+
+static const char *applicable_in_place(const struct spec *spec, struct variant v, bool wgmma, char *why, size_t n)
+{
+    REFUSE(v.in_place && !wgmma, "in_place = %d: only wgmma sums over tiles", v.in_place)
+    REFUSE(v.in_place && spec->safe, "in_place = %d: the safe form adds to fp32 after every tile", v.in_place)
+    REFUSE(v.in_place && spec->p_format != SPEC_FORMAT_FP8_E4M3, "in_place = %d is of sums of fp8_e4m3, not of %s", v.in_place, spec_format_text(spec->p_format))
+    REFUSE(v.in_place && spec->row_sum == SPEC_ROW_SUM_EXACT, "in_place = %d needs softmax.row_sum: quantised", v.in_place)
     return NULL;
 }
 
@@ -256,10 +286,11 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     const struct arch *arch = arch_of(target);
     const bool wgmma = uses_wgmma(spec, arch);
     if (applicable_shape(spec, arch, v, why, n)) return why;
-    if (wgmma && applicable_wgmma(spec, v, why, n)) return why;
+    if (applicable_in_place(spec, v, wgmma, why, n)) return why;
+    if (wgmma ? applicable_wgmma(spec, v, why, n) : applicable_mma(arch, v, why, n)) return why;
     struct plan p = {0};
     plan_sizes(&p, spec, v);
-    plan_flush(&p, spec, wgmma);
+    plan_flush(&p, spec, v, wgmma);
     plan_row_sum(&p, spec, wgmma);
     plan_smem(&p, wgmma, uses_barriers(spec, arch));
     plan_quantiser(&p, spec);
@@ -348,11 +379,9 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
     p->dependent_launch = arch_of(r->target)->sm >= 90;
     p->emulate_fp4 = p->fp4 && !arch_of(r->target)->block_scaled_mma;
     p->smooth_k = spec->smooth_k == SPEC_SMOOTH_MEAN;
-    p->smooth_v = spec->smooth_v == SPEC_SMOOTH_MEAN;
     p->rotate = spec->rotate_qk == SPEC_ROTATE_HADAMARD;
     p->stats_v = needs_stats_v(spec, r->io);
     p->stats_width = p->smooth_k || p->stats_v ? round_up(at_least(p->d_qk, p->d_v), 8) : 0;
-    p->lazy_rescale = spec->safe ? 0 : spec->lazy_rescale_log2;
     p->log2_p_one = p_one_log2(spec, p->lazy_rescale);
     p->v_max = v_largest(spec);
     p->accumulate = spec_accumulator_text(spec->safe ? SPEC_ACCUMULATOR_FP32 : spec->accumulate_in);
@@ -395,8 +424,9 @@ void plan_make(struct plan *out, const struct plan_request *r)
     struct plan p = {0};
     p.sm = arch->sm;
     plan_sizes(&p, r->spec, r->variant);
-    plan_flush(&p, r->spec, wgmma);
+    plan_flush(&p, r->spec, r->variant, wgmma);
     plan_row_sum(&p, r->spec, wgmma);
+    plan_max(&p, r->spec, wgmma);
     plan_smem(&p, wgmma, uses_barriers(r->spec, arch));
     plan_quantiser(&p, r->spec);
     plan_registers(&p);

@@ -30,7 +30,8 @@
     X(quant_blocks, "of a quantiser that an SM is to hold at once: bounds its registers")                                                 \
     X(quant_q_smem_bytes, "static shared memory of quantise_q") X(quant_kv_smem_bytes, "of quantise_kv")                                  \
     X(smem_q, "offset") X(smem_k, "offset") X(smem_k_stride, "bytes") X(smem_v, "offset") X(smem_v_stride, "bytes")                        \
-    X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(delta_tile_bytes, "delta_s of a tile of queries and a tile of keys") X(smem_ones, "offset") X(smem_master, "offset")                                 \
+    X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(delta_tile_bytes, "delta_s of a tile of queries and a tile of keys")          \
+    X(smem_ones, "offset") X(smem_master, "offset") X(smem_flushed, "offset")                                                             \
     X(smem_barriers, "offset")                                                                                                            \
     X(smem_bytes, "dynamic shared memory of the attention kernel")                                                                        \
     X(lazy_rescale, "log2; 0: rescale always") X(p_code_one, "log_linear: ue4m3 code of the block scale of p = 1") X(flush_tiles, "tiles")                                                                    \
@@ -42,6 +43,7 @@
 #define PLAN_BOOLS(X)                                                                                                                     \
     X(fp4, "4-bit operands with block scales") X(emulate_fp4, "the target lacks block-scaled MMA")                                        \
     X(sum_in_pv, "ones behind V make the row sum in the same wgmma")\
+    X(int_max, "row maxima are made of int32 scores, before their conversion")\
     X(q_resident, "Q fragments stay in registers") X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \
     X(dependent_launch, "may start while the launch before still runs: it waits by itself") X(safe, "")
 

@@ -105,8 +105,10 @@ static void bind_smem_map(struct bindings *b, const struct plan *p)
         map_row(b, "delta_s", p->smem_delta, slots == 1 ? p->delta_tile_bytes : slots * p->smem_delta_stride, what);
     }
     if (p->smem_master > p->smem_ones) map_row(b, "ones", p->smem_ones, 1024, "8 rows of ones for the row sum");
-    if (p->smem_barriers > p->smem_master)
+    if (p->flush_tiles > 1) {
         map_row(b, "master", p->smem_master, p->tile_q * p->d_v * 4, "O in fp32 up to the last flush: [warpgroup][d_v / 8][thread][4]");
+        map_row(b, "flushed", p->smem_flushed, p->tile_q * 4, "[row] the maximum that master is relative to");
+    }
     if (p->smem_bytes > p->smem_barriers) map_row(b, "barriers", p->smem_barriers, p->smem_bytes - p->smem_barriers, "mbarriers, table below");
     b->item[b->count++] =
         (struct expand_binding){.name = "smem_map", .kind = EXPAND_ROWS, .number = b->map_rows, .columns = map_columns, .cells = b->map_cells};

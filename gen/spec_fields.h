@@ -42,7 +42,7 @@
     X("pv.p_scaling", p_scaling, "enum:p_scaling", "two_level", "", "", "fp4 P: scaled to 448*6 first (two_level), or not")                \
     X("pv.p_block_scale", p_block_scale, "enum:p_block_scale", "nearest", "", "", "nvfp4 P: block scale rounded, or linear in its log2 (log_linear)")\
     X("pv.accumulate.in", accumulate_in, "enum:accumulator", "fp32", "", "", "type of the tensor core's accumulator of P V")               \
-    X("pv.accumulate.flush_tiles", flush_tiles, "int", "1", "1...64", "tiles", "key tiles that wgmma sums before fp32 adds; mma.sync: 1")  \
+    X("pv.accumulate.flush_tiles", flush_tiles, "int", "1", "1...64", "tiles", "key tiles that wgmma sums before fp32 adds; above 128 keys with smooth.v: mean")  \
     X("smooth.k", smooth_k, "enum:smooth", "mean", "", "", "subtract K's mean over the sequence, per channel")                            \
     X("smooth.q", smooth_q_group, "smooth_q", "none", "16|32|64|128", "rows", "none, or {group: N}: subtract the mean of N query rows")    \
     X("smooth.v", smooth_v, "enum:smooth", "none", "", "", "subtract V's mean over the sequence, per channel; added back to O")           \
@@ -59,6 +59,7 @@
     X("tune.tile_q", tile_q, "int_list", "[128]", "16...256 step 16", "rows", "query rows of a block; the first is the default")           \
     X("tune.tile_k", tile_k, "int_list", "[64]", "16...256 step 16", "rows", "keys of a tile")                                             \
     X("tune.stages", stages, "int_list", "[2]", "1...8", "tiles", "K/V tiles in flight")                                                  \
-    X("tune.warps", warps, "int_list", "[8]", "1...16", "warps", "warps that compute (sm_90a: 4 per consumer warpgroup)")
+    X("tune.warps", warps, "int_list", "[8]", "1...16", "warps", "warps that compute (sm_90a: 4 per consumer warpgroup)")                  \
+    X("tune.in_place", in_place, "int_list", "[1]", "1...64", "tiles", "flush_tiles of a wgmma kernel where above the spec's: V smoothed, lazy 2^4")
 
 #endif

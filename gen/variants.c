@@ -8,7 +8,7 @@
 
 int variants_count(const struct spec *spec)
 {
-    return spec->tile_q.count * spec->tile_k.count * spec->stages.count * spec->warps.count;
+    return spec->tile_q.count * spec->tile_k.count * spec->stages.count * spec->warps.count * spec->in_place.count;
 }
 
 struct variant variants_get(const struct spec *spec, int index)
@@ -20,13 +20,17 @@ struct variant variants_get(const struct spec *spec, int index)
     v.stages = spec->stages.item[index % spec->stages.count];
     index /= spec->stages.count;
     v.tile_k = spec->tile_k.item[index % spec->tile_k.count];
-    v.tile_q = spec->tile_q.item[index / spec->tile_k.count];
+    index /= spec->tile_k.count;
+    v.tile_q = spec->tile_q.item[index % spec->tile_q.count];
+    v.in_place = spec->in_place.item[index / spec->tile_q.count];
+    if (v.in_place <= spec->flush_tiles) v.in_place = 0;
     return v;
 }
 
 void variant_text(struct variant v, char *out)
 {
-    snprintf(out, VARIANT_TEXT_MAX, "q%d_k%d_s%d_w%d", v.tile_q, v.tile_k, v.stages, v.warps);
+    const int used = snprintf(out, VARIANT_TEXT_MAX, "q%d_k%d_s%d_w%d", v.tile_q, v.tile_k, v.stages, v.warps);
+    if (v.in_place) snprintf(out + used, (size_t)(VARIANT_TEXT_MAX - used), "_f%d", v.in_place);
 }
 
 bool variants_find(const struct spec *spec, const char *text, struct variant *out)

@@ -23,6 +23,7 @@ struct verify_options {
     int ordinal;   /* of the GPU */
     int threads;   /* of the CPU reference; 0: all */
     bool fork;     /* probe, build and checks run in child processes, so that a fault or hang costs one unit only */
+    int random;    /* shapes drawn at random */
     int timeout_s; /* without any record, after which a child counts as hung */
 };
 
@@ -171,7 +172,8 @@ enum verify_layout { LAYOUT_BHND, LAYOUT_BNHD, LAYOUT_FUSED, LAYOUT_ODD, LAYOUT_
 enum verify_mode {
     MODE_RUN,
     MODE_TWO_STEP, /* quantise, then the inputs are overwritten, then attend without them */
-    MODE_LATE_LSE  /* as TWO_STEP, and LSE is asked of attend alone */
+    MODE_LATE_LSE, /* as TWO_STEP, and LSE is asked of attend alone */
+    MODE_GRAPH     /* captured, then replayed twice; needs own_stream */
 };
 
 struct verify_call {

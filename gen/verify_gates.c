@@ -190,12 +190,16 @@ static void run_long(struct verify_session *s) {
         for (int kind = RANDOM_NORMAL; kind <= RANDOM_RUNS && !s->dead; kind++) {
             if (kind == RANDOM_OUTLIER || (kind == RANDOM_RUNS && s->unit->safe_form)) continue;
             if (s->unit->plan.emulate_fp4 && i > 0) continue; // a hundred times slower than the real thing
-            const struct gate_case c = {.kind = (enum random_kind)kind,
-                                        .shape = {1, 4, 4, lengths[i], lengths[i]},
-                                        .sample_heads = 4,
-                                        .sample_rows = 32,
-                                        .index = 10 + 3 * i + kind};
-            run_case(s, &c, true);
+            struct gate_case c = {.kind = (enum random_kind)kind,
+                                  .shape = {1, 4, 4, lengths[i], lengths[i]},
+                                  .sample_heads = 4,
+                                  .sample_rows = 32,
+                                  .index = 10 + 3 * i + kind};
+            if (s->options->vm) { // all keys, and the queries of few tiles
+                c.shape = (sage_attention_shape){1, 1, 1, 192, lengths[i]};
+                c.sample_heads = 1, c.sample_rows = 96;
+            }
+            run_case(s, &c, !s->options->vm);
         }
 }
 
@@ -240,9 +244,56 @@ static void run_ragged(struct verify_session *s) {
     }
 }
 
+// From 1 to most, small ones as often as large ones.
+static int64_t random_length(struct random *r, int64_t most) {
+    return (int64_t)exp(random_uniform(r) * log((double)most + 0.99));
+}
+
+// The kernel adds up in one order, whatever order its warps ran in.
+static void compare_again(struct verify_session *s, const struct gate_case *c) {
+    const struct verify_inputs_key key = key_of(s, c);
+    struct verify_inputs *in = verify_data_inputs(s->data, &key);
+    struct verify_call call[2];
+    for (int i = 0; i < 2; i++) {
+        call[i] = (struct verify_call){.shape = c->shape, .layout = c->layout, .q = in->q, .k = in->k, .v = in->v};
+        if (!verify_call_run(s, &call[i], "again")) {
+            for (int j = 0; j <= i; j++) verify_call_free(&call[j]);
+            return;
+        }
+    }
+    const size_t n = verify_count(&c->shape, 'o', &s->unit->plan), rows = n / (size_t)s->unit->spec.head_dim_v;
+    size_t differ = 0;
+    for (size_t i = 0; i < n; i++) differ += call[0].o_bits[i] != call[1].o_bits[i];
+    for (size_t i = 0; i < rows; i++) differ += memcmp(&call[0].lse[i], &call[1].lse[i], sizeof *call[0].lse) != 0;
+    char shape[64];
+    verify_shape_text(&call[0], shape);
+    verify_check(s, "again", shape, (double)differ, 0, "values of O and LSE that differ from run to run");
+    for (int i = 0; i < 2; i++) verify_call_free(&call[i]);
+}
+
+static void run_random(struct verify_session *s) {
+    struct random r;
+    random_seed(&r, s->options->seed ^ 0x72616e646f6dull);
+    const int64_t most = s->options->vm ? 300 : 1500;
+    for (int i = 0; i < s->options->random && !s->dead; i++) {
+        const int heads_kv = 1 + (int)(random_bits(&r) % 4), group = 1 + (int)(random_bits(&r) % 4);
+        const struct gate_case c = {.kind = (enum random_kind)(random_bits(&r) % 3),
+                                    .shape = {1 + (int64_t)(random_bits(&r) % 3), group * heads_kv, heads_kv,
+                                              random_length(&r, most), random_length(&r, most)},
+                                    .layout = (enum verify_layout)(random_bits(&r) % LAYOUT_COUNT),
+                                    .sample_heads = 6,
+                                    .sample_rows = 12,
+                                    .ragged = true,
+                                    .index = 1000 + i};
+        run_case(s, &c, true);
+        if (!s->dead) compare_again(s, &c);
+    }
+}
+
 void verify_gates(struct verify_session *s) {
     run_distributions(s);
     if (!s->dead) run_ragged(s);
     if (s->options->vm && !s->dead) run_models(s);
-    if (!s->dead && s->options->level == VERIFY_FULL && !s->options->vm) run_long(s);
+    if (!s->dead) run_random(s);
+    if (!s->dead && s->options->level == VERIFY_FULL) run_long(s);
 }

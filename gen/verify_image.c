@@ -2,8 +2,8 @@
 // hardware's swizzle, which exchanges address bits. SPDX-License-Identifier: Apache-2.0
 #include "verify_image.h"
 
+#include "parallel.h"
 #include "reference/formats.h"
-#include "reference/parallel.h"
 #include <string.h>
 
 /* -- Sizes ---- */

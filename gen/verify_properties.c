@@ -146,6 +146,7 @@ static void property_repeat(struct verify_session *s) {
     } others[] = {
         {"same again", MODE_RUN, LAYOUT_BHND, false},
         {"same on a stream", MODE_RUN, LAYOUT_BHND, true},
+        {"same in a graph", MODE_GRAPH, LAYOUT_BHND, true},
         {"same in two steps", MODE_TWO_STEP, LAYOUT_BHND, false},
         {"same, late lse", MODE_LATE_LSE, LAYOUT_BHND, true},
         {"same bnhd", MODE_RUN, LAYOUT_BNHD, false},

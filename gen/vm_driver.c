@@ -63,7 +63,9 @@ driver_result vm_entry_get_error_name(driver_result result, const char **text) {
                  {RESULT_INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE"},
                  {DRIVER_NOT_FOUND, "CUDA_ERROR_NOT_FOUND"},
                  {RESULT_TIMEOUT, "CUDA_ERROR_LAUNCH_TIMEOUT"},
-                 {RESULT_LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"}};
+                 {RESULT_LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"},
+                 {VM_CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
+                 {VM_CAPTURE_UNMATCHED, "CUDA_ERROR_STREAM_CAPTURE_UNMATCHED"}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (names[i].result != result) continue;
         *text = names[i].name;
@@ -208,21 +210,21 @@ driver_result vm_entry_mem_free(driver_pointer memory) {
 }
 
 driver_result vm_entry_memcpy_to_device(driver_pointer to, const void *from, size_t bytes, driver_stream stream) {
-    (void)stream;
     if (!vm_enter()) return vm_leave(DRIVER_INVALID_CONTEXT);
-    return vm_leave(vm_checked(ptxvm_write(vm.vm, to, from, bytes)));
+    const driver_result refused = vm_unless_capturing(stream);
+    return vm_leave(refused ? refused : vm_checked(ptxvm_write(vm.vm, to, from, bytes)));
 }
 
 driver_result vm_entry_memcpy_to_host(void *to, driver_pointer from, size_t bytes, driver_stream stream) {
-    (void)stream;
     if (!vm_enter()) return vm_leave(DRIVER_INVALID_CONTEXT);
-    return vm_leave(vm_checked(ptxvm_read(vm.vm, to, from, bytes)));
+    const driver_result refused = vm_unless_capturing(stream);
+    return vm_leave(refused ? refused : vm_checked(ptxvm_read(vm.vm, to, from, bytes)));
 }
 
 driver_result vm_entry_memset_u8(driver_pointer to, unsigned char value, size_t bytes, driver_stream stream) {
-    (void)stream;
     if (!vm_enter()) return vm_leave(DRIVER_INVALID_CONTEXT);
-    return vm_leave(vm_checked(ptxvm_set(vm.vm, to, value, bytes)));
+    const driver_result refused = vm_unless_capturing(stream);
+    return vm_leave(refused ? refused : vm_checked(ptxvm_set(vm.vm, to, value, bytes)));
 }
 
 /* -- Public ---- */

@@ -14,7 +14,9 @@ enum {
     VM_ERROR_BYTES = 1024,
     VM_FINDINGS_MAX = 64, /* of a launch */
     /* Newer than any toolkit: the machine reads PTX of every version, or says which instruction it does not know. */
-    VM_CUDA_VERSION = 99000
+    VM_CUDA_VERSION = 99000,
+    VM_CAPTURE_UNSUPPORTED = 900, /* CUresult */
+    VM_CAPTURE_UNMATCHED = 903    /* CUresult */
 };
 
 struct driver_function_handle {
@@ -45,6 +47,8 @@ struct vm_state {
     driver_module running; /* whose kernel is being launched */
     bool fatal;            /* a finding of that launch ended it */
     struct vm_driver_totals totals;
+    driver_stream capturing;    /* where captured is not NULL */
+    driver_graph captured;      /* so far; NULL: no stream is being captured */
     char error[VM_ERROR_BYTES]; /* of the last call that failed in the machine */
 };
 extern struct vm_state vm;
@@ -55,6 +59,13 @@ bool vm_enter(void); // false: there is no machine; the lock is held all the sam
 driver_result vm_leave(driver_result result);
 // The driver's result for a status of the machine, whose sentence is kept for cuGetErrorString.
 driver_result vm_checked(ptxvm_status status);
+
+// Under the lock. Runs a launch now.
+driver_result vm_run(driver_function function, const struct ptxvm_launch *launch);
+// The same of a stream that is being captured: the launch, whose parameters are handed over, becomes part of the graph.
+void vm_capture_add(driver_function function, const struct ptxvm_launch *launch);
+bool vm_is_capturing(driver_stream stream);
+driver_result vm_unless_capturing(driver_stream stream); // what a capture does not take is an error
 
 driver_context vm_primary(void);
 int vm_smem_optin_bytes(int sm);

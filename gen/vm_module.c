@@ -131,7 +131,7 @@ static void *parameter_block(const ptxvm_kernel *kernel, const struct ptxvm_kern
 }
 
 // Findings that do not end a launch do not fail it either: they are the callback's.
-static driver_result run(driver_function function, const struct ptxvm_launch *launch) {
+driver_result vm_run(driver_function function, const struct ptxvm_launch *launch) {
     uint64_t instructions = 0;
     double seconds = 0;
     vm.running = function->module;
@@ -162,7 +162,6 @@ static unsigned side_by_side(const struct ptxvm_kernel_info *info, unsigned grid
 driver_result vm_entry_launch_kernel(driver_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                                      unsigned block_x, unsigned block_y, unsigned block_z, unsigned smem_bytes,
                                      driver_stream stream, void **params, void **extra) {
-    (void)stream;
     if (!vm_enter()) return vm_leave(DRIVER_INVALID_CONTEXT);
     struct ptxvm_kernel_info info;
     ptxvm_kernel_info(function->kernel, &info);
@@ -178,7 +177,11 @@ driver_result vm_entry_launch_kernel(driver_function function, unsigned grid_x, 
                                         .block = {block_x, block_y, block_z},
                                         .smem_dynamic_bytes = smem_bytes,
                                         .parameters = block};
-    const driver_result result = run(function, &launch);
+    if (vm_is_capturing(stream)) {
+        vm_capture_add(function, &launch);
+        return vm_leave(DRIVER_SUCCESS);
+    }
+    const driver_result result = vm_run(function, &launch);
     free(block);
     return vm_leave(result);
 }

@@ -18,9 +18,9 @@ driver_result vm_entry_exchange_capture_mode(int *mode) {
 }
 
 driver_result vm_entry_stream_is_capturing(driver_stream stream, int *status) {
-    (void)stream;
-    *status = DRIVER_CAPTURE_NONE;
-    return DRIVER_SUCCESS;
+    vm_enter();
+    *status = vm_is_capturing(stream) ? 1 : DRIVER_CAPTURE_NONE; // CU_STREAM_CAPTURE_STATUS_ACTIVE
+    return vm_leave(DRIVER_SUCCESS);
 }
 
 driver_result vm_entry_stream_create(driver_stream *stream, unsigned flags) {
@@ -35,8 +35,8 @@ driver_result vm_entry_stream_destroy(driver_stream stream) {
 }
 
 driver_result vm_entry_stream_synchronize(driver_stream stream) {
-    (void)stream;
-    return DRIVER_SUCCESS;
+    vm_enter();
+    return vm_leave(vm_unless_capturing(stream));
 }
 
 driver_result vm_entry_stream_get_ctx(driver_stream stream, driver_context *context) {

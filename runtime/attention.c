@@ -33,7 +33,9 @@ sage_status sage_attention_supports(sage_context *context, const sage_attention_
                                       : select_check_desc(context, desc, &filled);
     if (status == SAGE_OK) status = select_supports(context, &filled);
     if (why != NULL && n > 0) snprintf(why, n, "%s", status == SAGE_OK ? "" : sage_last_error(context));
-    return status == SAGE_OK || status == SAGE_ERROR_INVALID_ARGUMENT ? status : SAGE_ERROR_UNSUPPORTED;
+    const bool passed_on =
+        status == SAGE_OK || status == SAGE_ERROR_INVALID_ARGUMENT || status == SAGE_ERROR_OUT_OF_MEMORY;
+    return passed_on ? status : SAGE_ERROR_UNSUPPORTED;
 }
 
 // Members that every role of a set must agree on: the quantisers write what attn_fwd reads.
@@ -440,14 +442,16 @@ static sage_status launch_parts(struct call *call, enum call_parts parts) {
     return (parts & CALL_ATTEND) != 0 ? launch_attend(call) : SAGE_OK;
 }
 
-static sage_status call_run(const sage_attention_plan *plan, const sage_attention_args *args, sage_stream stream,
+static sage_status call_run(const sage_attention_plan *plan, const sage_attention_args *given, sage_stream stream,
                             enum call_parts parts) {
+    const size_t oldest_bytes = offsetof(sage_attention_args, workspace_bytes) + sizeof(size_t); // of the first version
+    sage_attention_args args;
     bool pushed;
     struct call call = {.plan = plan, .stream = stream};
     if (plan == NULL) return context_error(NULL, SAGE_ERROR_INVALID_ARGUMENT, "plan is NULL");
-    if (args == NULL) return context_error(plan->context, SAGE_ERROR_INVALID_ARGUMENT, "args is NULL");
-    SAGE_TRY(select_check_size(plan->context, "args", args, args->size, sizeof *args));
-    SAGE_TRY(call_make(plan, args, parts, &call));
+    if (given == NULL) return context_error(plan->context, SAGE_ERROR_INVALID_ARGUMENT, "args is NULL");
+    SAGE_TRY(select_read_struct(plan->context, "args", given, oldest_bytes, sizeof args, &args));
+    SAGE_TRY(call_make(plan, &args, parts, &call));
     if (call.empty) return SAGE_OK;
     SAGE_TRY(driver_enter(plan->context, &pushed));
     sage_status status = launch_parts(&call, parts);

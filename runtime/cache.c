@@ -3,31 +3,18 @@
 // is a miss. SPDX-License-Identifier: Apache-2.0
 #include "cache.h"
 #include "cache_damaged.h"
-#include "cache_memory.h"
+#include "cache_internal.h"
 #include "context.h"
 #include "meta.h"
-#include "safe_dir.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { FILE_BYTES_MAX = 256 << 20, TEMPORARY_NAME_BYTES = 24, STALE_SECONDS = 24 * 3600 };
-
-struct cache {
-    char *path;
-    char *reason;
-    int root; /* descriptor; -1: memory only */
-    bool writable;
-    struct safe_policy policy;
-    struct cache_memory memory;
-};
+enum { FILE_BYTES_MAX = 256 << 20, USE_SECONDS = 24 * 3600 /* how exactly the last use is kept */ };
 
 struct cache_file_row {
     const char *name;
@@ -54,56 +41,6 @@ void cache_entry_free(sage_context *context, struct cache_entry *entry) {
     memset(entry, 0, sizeof *entry);
 }
 
-/* -- Directories ----------------------------------------------------------------------------------------------------
- */
-
-static void close_dir(int dir) {
-    if (dir >= 0) close(dir);
-}
-
-// Opens <root>/<name>/<first two of key>, made if `make`.
-static int shard_open(const struct cache *cache, const char *name, const char *key, bool make, struct safe_why *why) {
-    char shard[3] = {key[0], key[1], 0};
-    int (*open_dir)(int, const char *, struct safe_policy, struct safe_why *) = make ? safe_dir_make : safe_dir_open;
-    if (!name) return open_dir(cache->root, shard, cache->policy, why);
-    int parent = open_dir(cache->root, name, cache->policy, why);
-    if (parent < 0) return -1;
-    int dir = open_dir(parent, shard, cache->policy, why);
-    close(parent);
-    return dir;
-}
-
-// A name that no other process or thread uses. Without entropy the clock will do: EEXIST is checked anyway.
-static void temporary_name(char out[TEMPORARY_NAME_BYTES]) {
-    uint64_t bits;
-    if (getrandom(&bits, sizeof bits, GRND_NONBLOCK) != (ssize_t)sizeof bits) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        bits = (uint64_t)now.tv_nsec << 32 ^ (uint64_t)now.tv_sec << 16 ^ (uint64_t)getpid() ^ (uint64_t)(uintptr_t)out;
-    }
-    snprintf(out, TEMPORARY_NAME_BYTES, "t%016llx", (unsigned long long)bits);
-}
-
-// Removes what killed processes left in tmp/ a day ago and longer.
-static void sweep(int temporary) {
-    int again = openat(temporary, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = again >= 0 ? fdopendir(again) : NULL;
-    if (!list) {
-        close_dir(again);
-        return;
-    }
-    for (const struct dirent *entry = readdir(list); entry; entry = readdir(list)) {
-        struct stat info;
-        if (entry->d_name[0] != 't' || fstatat(temporary, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
-        if (time(NULL) - info.st_mtime < STALE_SECONDS) continue;
-        if (S_ISDIR(info.st_mode))
-            safe_dir_remove(temporary, entry->d_name);
-        else
-            unlinkat(temporary, entry->d_name, 0);
-    }
-    closedir(list);
-}
-
 /* -- Reading an entry -----------------------------------------------------------------------------------------------
  */
 
@@ -127,6 +64,10 @@ static bool file_agrees(const struct cache_bytes *file, int bytes, const char *h
 
 static sage_status entry_verify(sage_context *context, const struct cache_entry *entry, struct safe_why *why) {
     struct meta meta;
+    if (meta_is_of_other_version(entry->files.meta.data, entry->files.meta.bytes)) {
+        snprintf(why->text, sizeof why->text, "it is of another version of libsage");
+        return SAGE_ERROR_UNSUPPORTED;
+    }
     sage_status status = meta_read(context, entry->files.meta.data, entry->files.meta.bytes, &meta);
     if (status == SAGE_OK) status = meta_check_cubin(context, &meta, entry->files.cubin.data, entry->files.cubin.bytes);
     if (status == SAGE_ERROR_CORRUPT)
@@ -152,22 +93,43 @@ static sage_status entry_read(sage_context *context, int dir, unsigned want, str
     return entry_verify(context, entry, why);
 }
 
-static void move_aside(sage_context *context, int shard, const char *key, const char *reason) {
-    const struct cache *cache = context->cache;
-    char unique[TEMPORARY_NAME_BYTES];
-    temporary_name(unique);
-    bool moved = cache->writable && cache_damaged_take(cache->root, cache->policy, shard, key, unique + 1);
-    context_log(context, SAGE_LOG_WARNING, "cache entry %s is damaged (%s); it is rebuilt%s", key, reason,
-                moved ? ", and kept in damaged/" : "");
+static bool is_still(int shard, const char *key, const struct stat *read) {
+    struct stat now;
+    return fstatat(shard, key, &now, AT_SYMLINK_NOFOLLOW) == 0 && now.st_ino == read->st_ino &&
+           now.st_dev == read->st_dev;
 }
 
-// Reads and verifies; the status is one of file_get's. Absent: IO too, with that kind of why.
+// Only what was read: meanwhile another process may have put a good one in its place, or removed it file by file, which
+// is no damage.
+static void move_aside(sage_context *context, int shard, const char *key, const struct stat *read, const char *reason) {
+    const struct cache *cache = context->cache;
+    char unique[CACHE_TEMPORARY_BYTES];
+    cache_temporary_name(unique);
+    if (!is_still(shard, key, read)) return;
+    bool moved =
+        cache->writable && cache_damaged_take(cache->root, cache->policy, shard, key, read, unique + CACHE_UNIQUE_AT);
+    if (moved || is_still(shard, key, read))
+        context_log(context, SAGE_LOG_WARNING, "cache entry %s is damaged (%s); it is rebuilt%s", key, reason,
+                    moved ? ", and kept in damaged/" : "");
+}
+
+// Notes a use, once a day, for cache_collect. Where it cannot be noted, the entry ages.
+static void note_use(int dir) {
+    struct stat info;
+    if (fstat(dir, &info) != 0) return;
+    const long long age = (long long)time(NULL) - (long long)info.st_mtime;
+    if (age >= USE_SECONDS || age <= -USE_SECONDS) futimens(dir, NULL);
+}
+
+// Reads and verifies; the status is one of file_get's, or UNSUPPORTED: of another version. Absent: IO too, with that
+// kind of why.
 static sage_status disk_read(sage_context *context, int shard, const char *key, unsigned want, struct cache_entry *out,
                              struct safe_why *why) {
     int dir = safe_dir_open(shard, key, context->cache->policy, why);
     if (dir < 0) return why->kind == SAFE_REFUSED ? SAGE_ERROR_CORRUPT : SAGE_ERROR_IO;
     struct cache_entry entry = {0};
     sage_status status = entry_read(context, dir, want, &entry, why);
+    if (status == SAGE_OK) note_use(dir);
     close(dir);
     if (status == SAGE_OK)
         *out = entry;
@@ -178,13 +140,15 @@ static sage_status disk_read(sage_context *context, int shard, const char *key, 
 
 static sage_status disk_get(sage_context *context, const char *key, unsigned want, struct cache_entry *out) {
     struct safe_why why;
-    int shard = shard_open(context->cache, NULL, key, false, &why);
+    struct stat read;
+    int shard = cache_shard_open(context->cache, NULL, key, false, &why);
+    bool there = shard >= 0 && fstatat(shard, key, &read, AT_SYMLINK_NOFOLLOW) == 0;
     sage_status status = shard < 0 ? SAGE_ERROR_IO : disk_read(context, shard, key, want, out, &why);
-    if (status == SAGE_ERROR_CORRUPT) move_aside(context, shard, key, why.text);
+    if (status == SAGE_ERROR_CORRUPT && there) move_aside(context, shard, key, &read, why.text);
     if (status == SAGE_ERROR_IO && why.kind != SAFE_ABSENT)
         context_log(context, SAGE_LOG_WARNING, "cache entry %s cannot be read: %s", key, why.text);
-    close_dir(shard);
-    if (status != SAGE_ERROR_CORRUPT && status != SAGE_ERROR_IO) return status;
+    cache_close_dir(shard);
+    if (status != SAGE_ERROR_CORRUPT && status != SAGE_ERROR_IO && status != SAGE_ERROR_UNSUPPORTED) return status;
     return context_error(context, SAGE_ERROR_NOT_FOUND, "not in the cache: %s (%s)", key, why.text);
 }
 
@@ -226,11 +190,11 @@ static bool rename_into_place(int temporary, const char *name, int shard, const 
 
 static bool publish_in(const struct cache *cache, int temporary, int shard, const char *key,
                        const struct cache_files *files, struct safe_why *why) {
-    char name[TEMPORARY_NAME_BYTES];
-    temporary_name(name);
+    char name[CACHE_TEMPORARY_BYTES];
+    cache_temporary_name(name);
     int dir = safe_dir_make(temporary, name, cache->policy, why);
     bool good = dir >= 0 && fill_directory(dir, files, cache->policy, why);
-    close_dir(dir);
+    cache_close_dir(dir);
     good = good && rename_into_place(temporary, name, shard, key, why);
     safe_dir_remove(temporary, name); // gone already where the rename was ours
     return good;
@@ -239,10 +203,10 @@ static bool publish_in(const struct cache *cache, int temporary, int shard, cons
 static bool publish(const struct cache *cache, const char *key, const struct cache_files *files, struct safe_why *why) {
     int temporary = safe_dir_make(cache->root, "tmp", cache->policy, why);
     if (temporary < 0) return false;
-    sweep(temporary);
-    int shard = shard_open(cache, NULL, key, true, why);
+    cache_sweep(temporary);
+    int shard = cache_shard_open(cache, NULL, key, true, why);
     bool good = shard >= 0 && publish_in(cache, temporary, shard, key, files, why);
-    close_dir(shard);
+    cache_close_dir(shard);
     close(temporary);
     fsync(cache->root); // the shard may be new
     return good;
@@ -256,7 +220,7 @@ sage_status cache_put(sage_context *context, const char *key, const struct cache
     struct safe_why why = {0};
     const struct cache_entry entry = {.files = *files};
     sage_status status = entry_verify(context, &entry, &why);
-    if (status == SAGE_ERROR_CORRUPT)
+    if (status == SAGE_ERROR_CORRUPT || status == SAGE_ERROR_UNSUPPORTED)
         return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "cache entry %s: %s", key, why.text);
     if (status != SAGE_OK) return status;
     if (cache->writable && publish(cache, key, files, &why)) return SAGE_OK;
@@ -281,9 +245,9 @@ static bool index_read(sage_context *context, const char *request, char key[KEY_
     const struct cache *cache = context->cache;
     struct safe_why why;
     size_t bytes = 0;
-    int dir = shard_open(cache, "index", request, false, &why);
+    int dir = cache_shard_open(cache, "index", request, false, &why);
     char *text = dir < 0 ? NULL : safe_file_read(context, dir, request, INDEX_BYTES, cache->policy, &bytes, &why);
-    close_dir(dir);
+    cache_close_dir(dir);
     char found[KEY_BYTES] = "", expected[INDEX_BYTES + 1] = "";
     if (text && bytes == INDEX_BYTES) {
         memcpy(found, text + KEY_BYTES, KEY_BYTES - 1);
@@ -305,19 +269,19 @@ sage_status cache_index_get(sage_context *context, const char *request, char key
 }
 
 static bool index_write(const struct cache *cache, const char *request, const char *key) {
-    char name[TEMPORARY_NAME_BYTES], line[INDEX_BYTES + 1];
+    char name[CACHE_TEMPORARY_BYTES], line[INDEX_BYTES + 1];
     struct safe_why why;
     int temporary = safe_dir_make(cache->root, "tmp", cache->policy, &why);
-    int dir = temporary < 0 ? -1 : shard_open(cache, "index", request, true, &why);
-    temporary_name(name);
+    int dir = temporary < 0 ? -1 : cache_shard_open(cache, "index", request, true, &why);
+    cache_temporary_name(name);
     index_line(request, key, line);
     bool good = dir >= 0 && safe_file_write(temporary, name, line, INDEX_BYTES, cache->policy, &why);
     if (good && renameat(temporary, name, dir, request) != 0) {
         unlinkat(temporary, name, 0);
         good = false;
     }
-    close_dir(dir);
-    close_dir(temporary);
+    cache_close_dir(dir);
+    cache_close_dir(temporary);
     return good;
 }
 
@@ -327,66 +291,6 @@ sage_status cache_index_put(sage_context *context, const char *request, const ch
         return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "request and key have 32 hex digits");
     if (cache->writable && index_write(cache, request, key)) return SAGE_OK;
     return cache_memory_index_put(context, &cache->memory, request, key);
-}
-
-/* -- Looking after --------------------------------------------------------------------------------------------------
- */
-
-void cache_describe(const sage_context *context, struct cache_description *out) {
-    const struct cache *cache = context->cache;
-    *out = (struct cache_description){.path = cache->path ? cache->path : "",
-                                      .memory_only = !cache->writable,
-                                      .reason = cache->reason ? cache->reason : ""};
-}
-
-static sage_status each_in_shard(sage_context *context, int shard, struct cache_keys *keys) {
-    DIR *list = fdopendir(shard);
-    sage_status status = SAGE_OK;
-    for (const struct dirent *entry = list ? readdir(list) : NULL; entry && status == SAGE_OK; entry = readdir(list))
-        if (key_is_valid(entry->d_name)) status = cache_keys_add(context, keys, entry->d_name);
-    if (list)
-        closedir(list);
-    else
-        close(shard);
-    return status;
-}
-
-static sage_status each_on_disk(sage_context *context, struct cache_keys *keys) {
-    const struct cache *cache = context->cache;
-    for (int i = 0; i < 256; i++) {
-        char first[3];
-        struct safe_why why;
-        snprintf(first, sizeof first, "%02x", (unsigned)i);
-        int shard = safe_dir_open(cache->root, first, cache->policy, &why);
-        if (shard >= 0) SAGE_TRY(each_in_shard(context, shard, keys));
-    }
-    return SAGE_OK;
-}
-
-sage_status cache_each(sage_context *context, bool (*visit)(void *user, const char *key), void *user) {
-    struct cache *cache = context->cache;
-    struct cache_keys keys = {0};
-    sage_status status = cache_memory_keys(context, &cache->memory, &keys);
-    if (status == SAGE_OK && cache->root >= 0) status = each_on_disk(context, &keys);
-    cache_keys_sort(&keys);
-    for (size_t i = 0; status == SAGE_OK && i < keys.count; i++)
-        if (!visit(user, keys.key[i])) break;
-    context_free(context, keys.key);
-    return status;
-}
-
-sage_status cache_remove(sage_context *context, const char *key) {
-    struct cache *cache = context->cache;
-    if (!key_is_valid(key)) return context_error(context, SAGE_ERROR_NOT_FOUND, "not a key: %.64s", key);
-    bool in_memory = cache_memory_remove(context, &cache->memory, key);
-    struct safe_why why;
-    struct stat info;
-    int shard = cache->root < 0 ? -1 : shard_open(cache, NULL, key, false, &why);
-    bool on_disk = shard >= 0 && fstatat(shard, key, &info, AT_SYMLINK_NOFOLLOW) == 0;
-    bool removed = on_disk && safe_dir_remove(shard, key);
-    close_dir(shard);
-    if (on_disk && !removed) return context_error(context, SAGE_ERROR_CACHE, "cache entry %s cannot be removed", key);
-    return in_memory || removed ? SAGE_OK : context_error(context, SAGE_ERROR_NOT_FOUND, "not in the cache: %s", key);
 }
 
 /* -- Creation -------------------------------------------------------------------------------------------------------
@@ -450,7 +354,7 @@ void cache_destroy(sage_context *context) {
     struct cache *cache = context->cache;
     if (!cache) return;
     cache_memory_destroy(context, &cache->memory);
-    close_dir(cache->root);
+    cache_close_dir(cache->root);
     context_free(context, cache->path);
     context_free(context, cache->reason);
     context_free(context, cache);

@@ -37,7 +37,7 @@ struct cache_entry {
 
 // Looks for an entry. want: CACHE_* bits; meta and cubin always come. Sizes and hashes of meta, cubin, and of source
 // and ptx where wanted, are verified; a damaged entry is moved to <dir>/damaged, where the newest 16 stay, and is a
-// miss. Errors: NOT_FOUND (any kind of miss), OUT_OF_MEMORY.
+// miss. One of another version of libsage is a miss, and stays. Errors: NOT_FOUND (any kind of miss), OUT_OF_MEMORY.
 sage_status cache_get(sage_context *context, const char *key, unsigned want, struct cache_entry *out);
 void cache_entry_free(sage_context *context, struct cache_entry *entry);
 
@@ -59,6 +59,22 @@ void cache_describe(const sage_context *context, struct cache_description *out);
 
 // Calls visit for every entry's key, sorted (for `sagegen cache`); stops when it returns false. Errors: OUT_OF_MEMORY.
 sage_status cache_each(sage_context *context, bool (*visit)(void *user, const char *key), void *user);
+// What cache_collect keeps: an entry that was used within idle_seconds, as long as those used later take fewer bytes of
+// the disk. An entry counts as used when it is published, and, to the day, when it is read.
+struct cache_limits {
+    long long idle_seconds;
+    uint64_t bytes;
+};
+struct cache_collected {
+    int entries, lines, damaged; /* removed: entries, lines of the index, what stood in damaged/ */
+    int kept;
+    uint64_t bytes, kept_bytes; /* on the disk */
+};
+// Removes entries beyond the limits, lines of the index without an entry, what killed processes left, and damaged/. Who
+// uses an entry meanwhile has read it, or misses it and makes it anew. Errors: CACHE (no writable directory),
+// OUT_OF_MEMORY.
+sage_status cache_collect(sage_context *context, const struct cache_limits *limits, struct cache_collected *out);
+
 // Deletes one entry. Errors: NOT_FOUND, CACHE.
 sage_status cache_remove(sage_context *context, const char *key);
 

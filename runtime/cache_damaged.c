@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,6 +46,10 @@ static struct aside *oldest_of(struct aside *kept, int count) {
     return oldest;
 }
 
+static void remove_aside(int damaged, const char *name) {
+    if (!safe_dir_remove(damaged, name)) unlinkat(damaged, name, 0); // what stood there was no directory
+}
+
 // In one pass: what is older than the newest so far is removed when it is met, or displaced.
 static void prune(int damaged, DIR *list) {
     struct aside kept[CACHE_DAMAGED_MAX], one;
@@ -63,28 +66,56 @@ static void prune(int damaged, DIR *list) {
             one = *oldest;
             *oldest = newer;
         }
-        if (!safe_dir_remove(damaged, one.name)) unlinkat(damaged, one.name, 0); // what stood there was no directory
+        remove_aside(damaged, one.name);
     }
 }
 
-// Follows no link even where the policy does: nothing outside the cache is removed.
-static void prune_in(int root) {
-    int damaged = openat(root, "damaged", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    DIR *list = damaged >= 0 ? fdopendir(damaged) : NULL;
-    if (list) prune(damaged, list);
-    if (list)
-        closedir(list);
-    else if (damaged >= 0)
-        close(damaged);
+// Follows no link even where the policy does: nothing outside the cache is removed. NULL: none.
+static DIR *list_open(int root, int *damaged) {
+    *damaged = openat(root, "damaged", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *list = *damaged >= 0 ? fdopendir(*damaged) : NULL;
+    if (!list && *damaged >= 0) close(*damaged);
+    return list;
 }
 
-bool cache_damaged_take(int root, struct safe_policy policy, int shard, const char *key, const char *unique) {
+static void prune_in(int root) {
+    int damaged;
+    DIR *list = list_open(root, &damaged);
+    if (list) prune(damaged, list);
+    if (list) closedir(list);
+}
+
+int cache_damaged_clear(int root) {
+    int damaged, count = 0;
+    struct aside one;
+    DIR *list = list_open(root, &damaged);
+    for (const struct dirent *entry = list ? readdir(list) : NULL; entry; entry = readdir(list)) {
+        if (!read_aside(damaged, entry->d_name, &one)) continue;
+        remove_aside(damaged, one.name);
+        count++;
+    }
+    if (list) closedir(list);
+    return count;
+}
+
+// What was moved, and was not what was read, goes back; unless yet another one is there, which is as good.
+static bool is_what_was_read(int damaged, const char *name, const struct stat *read, int shard, const char *key) {
+    struct stat moved;
+    if (fstatat(damaged, name, &moved, AT_SYMLINK_NOFOLLOW) == 0 && moved.st_ino == read->st_ino &&
+        moved.st_dev == read->st_dev)
+        return true;
+    if (renameat(damaged, name, shard, key) != 0) remove_aside(damaged, name);
+    return false;
+}
+
+bool cache_damaged_take(int root, struct safe_policy policy, int shard, const char *key, const struct stat *read,
+                        const char *unique) {
     char name[NAME_BYTES];
     struct safe_why why;
     int damaged = safe_dir_make(root, "damaged", policy, &why);
     if (damaged < 0) return false;
     snprintf(name, sizeof name, "%s-%s", key, unique);
-    bool moved = renameat(shard, key, damaged, name) == 0;
+    bool moved = renameat(shard, key, damaged, name) == 0 && is_what_was_read(damaged, name, read, shard, key);
     struct timespec now[2];
     clock_gettime(CLOCK_REALTIME, &now[0]); // finer than the clock of UTIME_NOW
     now[1] = now[0];

@@ -6,6 +6,8 @@
 #include "kernel_dir.h"
 #include "module.h"
 #include "nvrtc.h"
+#include "pack_provider.h"
+#include "plan_table.h"
 #include "wisdom.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,14 +245,16 @@ static sage_status dependent_launch_read(sage_context *context, const sage_optio
 static sage_status context_fill(sage_context *context, const sage_options *options) {
     SAGE_TRY(environment_read(context));
     SAGE_TRY(dependent_launch_read(context, options));
+    SAGE_TRY(plan_table_create(context));
     const struct driver_source source = context_driver_source(context);
     if (options->device >= 0)
         SAGE_TRY(driver_open(context, &source, options->device, &context->driver));
     SAGE_TRY(nvrtc_create(context, options->nvrtc_path));
     SAGE_TRY(cache_create(context, options->cache_dir, options->memory_only != 0));
+    if (options->packs) SAGE_TRY(packs_add(context, options->packs));
     SAGE_TRY(wisdom_open(context, options->wisdom));
     if (options->kernel_dir) SAGE_TRY(kernel_dir_add(context, options->kernel_dir));
-    return SAGE_OK;
+    return packs_add_sources(context);
 }
 
 sage_status sage_context_create(const sage_options *options, sage_context **out) {
@@ -288,7 +292,9 @@ static void errors_destroy(sage_context *context) {
 
 void sage_context_destroy(sage_context *context) {
     if (!context) return;
+    plan_table_destroy(context);
     providers_destroy(context);
+    packs_close(context);
     module_release_all(context);
     wisdom_close(context);
     cache_destroy(context);

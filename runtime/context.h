@@ -17,7 +17,8 @@
     } while (0)
 
 #define CONTEXT_ERROR_BYTES   2048 /* of one error text, its NUL included */
-#define CONTEXT_PROVIDERS_MAX 8
+#define CONTEXT_PACKS_MAX     8
+#define CONTEXT_PROVIDERS_MAX (2 * CONTEXT_PACKS_MAX + 8) /* cubins and sources of each pack, and others */
 
 // X(member, variable): read once, at creation. SAGE_DRIVER names the driver library (tests use a fake one; containers
 // may keep libcuda in an odd place).
@@ -44,6 +45,8 @@ struct nvrtc;
 struct cache;
 struct wisdom_tables;
 struct module;
+struct pack;
+struct plan_table;
 struct context_thread_error;
 
 // Fields are for the modules of runtime/; everyone else uses the functions.
@@ -59,6 +62,8 @@ struct sage_context {
     struct nvrtc *nvrtc;    /* never NULL; finds the library on first use */
     struct cache *cache;    /* never NULL */
     struct wisdom_tables *wisdom; /* never NULL */
+    struct pack *packs;     /* list of the opened ones, in order */
+    struct plan_table *plans; /* never NULL */
     struct module *modules; /* list of the loaded ones, guarded by modules_lock */
     pthread_mutex_t modules_lock;
     struct sage_provider provider[CONTEXT_PROVIDERS_MAX];

@@ -16,6 +16,8 @@ typedef struct driver_module_handle *driver_module;
 typedef struct driver_function_handle *driver_function;
 typedef struct driver_stream_handle *driver_stream;
 typedef struct driver_event_handle *driver_event;
+typedef struct driver_graph_handle *driver_graph;
+typedef struct driver_graph_exec_handle *driver_graph_exec;
 
 enum {
     DRIVER_SUCCESS = 0,
@@ -36,6 +38,7 @@ enum {
     DRIVER_DEVICE_CAPABILITY_MINOR = 76,  /* CUdevice_attribute */
     DRIVER_DEVICE_SMEM_OPTIN = 97,        /* CUdevice_attribute: bytes per block */
     DRIVER_CAPTURE_NONE = 0,              /* CUstreamCaptureStatus */
+    DRIVER_CAPTURE_THREAD_LOCAL = 1,      /* CUstreamCaptureMode */
     DRIVER_CAPTURE_RELAXED = 2,           /* CUstreamCaptureMode */
     DRIVER_STREAM_NON_BLOCKING = 1,       /* CUstream_flags */
     DRIVER_LAUNCH_PROGRAMMATIC = 6,       /* CUlaunchAttributeID: PROGRAMMATIC_STREAM_SERIALIZATION */
@@ -73,6 +76,13 @@ enum {
       (const struct driver_launch *launch, driver_function function, void **params, void **extra))                     \
     X(exchange_capture_mode, "cuThreadExchangeStreamCaptureMode", 0, (int *mode))                                      \
     X(stream_is_capturing, "cuStreamIsCapturing", 0, (driver_stream stream, int *status))                              \
+    X(stream_begin_capture, "cuStreamBeginCapture_v2", 0, (driver_stream stream, int mode))                            \
+    X(stream_end_capture, "cuStreamEndCapture", 0, (driver_stream stream, driver_graph * graph))                       \
+    X(graph_instantiate, "cuGraphInstantiateWithFlags", 0,                                                             \
+      (driver_graph_exec * exec, driver_graph graph, unsigned long long flags))                                        \
+    X(graph_launch, "cuGraphLaunch", 0, (driver_graph_exec exec, driver_stream stream))                                \
+    X(graph_exec_destroy, "cuGraphExecDestroy", 0, (driver_graph_exec exec))                                           \
+    X(graph_destroy, "cuGraphDestroy", 0, (driver_graph graph))                                                        \
     X(stream_create, "cuStreamCreate", 0, (driver_stream * stream, unsigned flags))                                    \
     X(stream_destroy, "cuStreamDestroy_v2", 0, (driver_stream stream))                                                 \
     X(stream_synchronize, "cuStreamSynchronize", 0, (driver_stream stream))                                            \

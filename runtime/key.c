@@ -4,8 +4,10 @@
 #include "context.h"
 #include "meta_fields.h"
 #include "nvrtc.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wconversion"
@@ -36,6 +38,23 @@ void key_hash(const void *bytes, size_t count, char out[KEY_BYTES]) {
 
 void key_hash64(const void *bytes, size_t count, char out[KEY_HEX64_BYTES]) {
     snprintf(out, KEY_HEX64_BYTES, "%016llx", (unsigned long long)XXH3_64bits(bytes, count));
+}
+
+bool key_hash_file(int file, uint64_t bytes, char out[KEY_BYTES]) {
+    char part[16384];
+    XXH3_state_t state;
+    XXH3_128bits_reset(&state);
+    for (uint64_t at = 0; at < bytes;) {
+        const size_t want = bytes - at < sizeof part ? (size_t)(bytes - at) : sizeof part;
+        errno = 0;
+        ssize_t got = pread(file, part, want, (off_t)at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return false;
+        XXH3_128bits_update(&state, part, (size_t)got);
+        at += (uint64_t)got;
+    }
+    hash128_text(XXH3_128bits_digest(&state), out);
+    return true;
 }
 
 bool key_is_valid(const char *key) {

@@ -13,6 +13,8 @@
 // XXH3-128 and XXH3-64 of bytes, as text; big-endian digits.
 void key_hash(const void *bytes, size_t count, char out[KEY_BYTES]);
 void key_hash64(const void *bytes, size_t count, char out[KEY_HEX64_BYTES]);
+// XXH3-128 of the first `bytes` bytes of an open file. false: they could not be read (errno; 0: the file is shorter).
+bool key_hash_file(int file, uint64_t bytes, char out[KEY_BYTES]);
 // 32 lower-case hex digits and nothing else.
 bool key_is_valid(const char *key);
 

@@ -216,6 +216,17 @@ static void take_hash(struct meta_reader *reader, const char *text) {
         snprintf(reader->why, sizeof reader->why, "bytes after the last line");
 }
 
+bool meta_is_of_other_version(const char *text, size_t len) {
+    const size_t last_bytes = strlen("meta_hash: ") + KEY_HEX64_BYTES; // the newline counts as the NUL
+    if (len <= last_bytes || text[len - last_bytes - 1] != '\n') return false;
+    struct meta_reader first = {.at = text, .end = text + len},
+                       last = {.at = text + len - last_bytes, .end = text + len};
+    int version = 0;
+    take_int(&first, "meta_version", &version);
+    take_hash(&last, text);
+    return !first.why[0] && !last.why[0] && version != SAGE_META_VERSION;
+}
+
 sage_status meta_read(sage_context *context, const char *text, size_t len, struct meta *out) {
     if (len > META_FILE_MAX)
         return context_error(context, SAGE_ERROR_CORRUPT, "kernel.meta: %zu bytes; at most %d", len, META_FILE_MAX);
@@ -236,14 +247,24 @@ sage_status meta_read(sage_context *context, const char *text, size_t len, struc
     return SAGE_OK;
 }
 
-sage_status meta_check_cubin(sage_context *context, const struct meta *meta, const void *cubin, size_t cubin_bytes) {
-    if (cubin_bytes != (size_t)meta->cubin_bytes)
-        return context_error(context, SAGE_ERROR_CORRUPT, "cubin of %s: %zu bytes; its metadata says %d", meta->entry,
-                             cubin_bytes, meta->cubin_bytes);
+// what: "cubin".
+static sage_status check_file(sage_context *context, const struct meta *meta, const char *what, const void *data,
+                              size_t bytes, int meta_bytes, const char *meta_hash) {
+    if (bytes != (size_t)meta_bytes)
+        return context_error(context, SAGE_ERROR_CORRUPT, "%s of %s: %zu bytes; its metadata says %d", what,
+                             meta->entry, bytes, meta_bytes);
     char hash[KEY_BYTES];
-    key_hash(cubin, cubin_bytes, hash);
-    if (strcmp(hash, meta->cubin_hash) != 0)
-        return context_error(context, SAGE_ERROR_CORRUPT, "cubin of %s: hash %s; its metadata says %s", meta->entry,
-                             hash, meta->cubin_hash);
+    key_hash(data, bytes, hash);
+    if (strcmp(hash, meta_hash) != 0)
+        return context_error(context, SAGE_ERROR_CORRUPT, "%s of %s: hash %s; its metadata says %s", what, meta->entry,
+                             hash, meta_hash);
     return SAGE_OK;
+}
+
+sage_status meta_check_cubin(sage_context *context, const struct meta *meta, const void *cubin, size_t cubin_bytes) {
+    return check_file(context, meta, "cubin", cubin, cubin_bytes, meta->cubin_bytes, meta->cubin_hash);
+}
+
+sage_status meta_check_source(sage_context *context, const struct meta *meta, const void *source, size_t source_bytes) {
+    return check_file(context, meta, "source", source, source_bytes, meta->source_bytes, meta->source_hash);
 }

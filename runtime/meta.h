@@ -22,6 +22,9 @@ struct meta {
 // Reads text (len bytes; need not be NUL-terminated). *out is untouched on failure. Errors: CORRUPT with line and
 // reason; another meta_version too. Never trusts a byte.
 sage_status meta_read(sage_context *context, const char *text, size_t len, struct meta *out);
+// Whether text is whole, and the metadata of another version, rather than damaged ones of this: by what all versions
+// share, the first line and the hash in the last.
+bool meta_is_of_other_version(const char *text, size_t len);
 // Writes meta as text from the context's allocator. Errors: INVALID_ARGUMENT with the field that meta_read would
 // refuse; OUT_OF_MEMORY.
 sage_status meta_write(sage_context *context, const struct meta *meta, char **text, size_t *len);
@@ -34,6 +37,9 @@ bool meta_text_is_plain(const char *text);
 const char *meta_check(const struct meta *meta, char why[META_WHY_BYTES]);
 // Whether cubin is the one that meta describes. Errors: CORRUPT.
 sage_status meta_check_cubin(sage_context *context, const struct meta *meta, const void *cubin, size_t cubin_bytes);
+
+// The same of the source text.
+sage_status meta_check_source(sage_context *context, const struct meta *meta, const void *source, size_t source_bytes);
 
 struct meta_target {
     int sm;      /* 90 */

@@ -4,7 +4,9 @@
 #ifndef SAGE_META_FIELDS_H
 #define SAGE_META_FIELDS_H
 
-#define SAGE_META_VERSION 1
+#ifndef SAGE_META_VERSION // a test builds a libsage of another version
+#define SAGE_META_VERSION 2
+#endif
 
 // X(name, help)
 #define SAGE_META_TEXTS(X)                                                                                                                \

@@ -1,5 +1,5 @@
-// provider: where a context gets kernels from. Providers are asked in order (kernel_dir, then the generator if registered); the first
-// that has the whole set answers. Internal to libsage and libsagegen; not installed.
+// provider: where a context gets kernels from. Providers are asked in order (packs, kernel_dir, sources of packs, then the generator if
+// registered); the first that has the whole set answers. Internal to libsage and libsagegen; not installed.
 // SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_PROVIDER_H
 #define SAGE_PROVIDER_H

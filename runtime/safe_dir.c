@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -176,35 +177,23 @@ static bool read_all(int file, char *out, size_t bytes) {
     return true;
 }
 
-static char *read_opened(sage_context *context, int file, const char *name, size_t bytes_max, struct safe_policy policy,
-                         size_t *bytes, struct safe_why *why) {
+static bool check_file(int file, const char *name, uint64_t bytes_max, struct safe_policy policy, uint64_t *bytes,
+                       struct safe_why *why) {
     struct stat info;
     if (fstat(file, &info) != 0) {
         say_errno(why, name, errno);
-        return NULL;
+        return false;
     }
     if (!S_ISREG(info.st_mode) || info.st_size < 0 || (uint64_t)info.st_size > bytes_max) {
-        say_refused(why, "%s is not a regular file of at most %zu bytes", name, bytes_max);
-        return NULL;
+        say_refused(why, "%s is not a regular file of at most %" PRIu64 " bytes", name, bytes_max);
+        return false;
     }
-    if (!check(&info, name, policy, why)) return NULL;
-    char *data = context_alloc(context, (size_t)info.st_size + 1);
-    if (!data) {
-        why->kind = SAFE_NO_MEMORY;
-        return NULL;
-    }
-    if (!read_all(file, data, (size_t)info.st_size)) {
-        say_errno(why, name, errno);
-        context_free(context, data);
-        return NULL;
-    }
-    data[info.st_size] = 0;
-    *bytes = (size_t)info.st_size;
-    return data;
+    *bytes = (uint64_t)info.st_size;
+    return check(&info, name, policy, why);
 }
 
-char *safe_file_read(sage_context *context, int dir, const char *name, size_t bytes_max, struct safe_policy policy,
-                     size_t *bytes, struct safe_why *why) {
+int safe_file_open(int dir, const char *name, uint64_t bytes_max, struct safe_policy policy, uint64_t *bytes,
+                   struct safe_why *why) {
     *why = (struct safe_why){0};
     // NONBLOCK: a named pipe put there must not hang us.
     int file = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (policy.follow ? 0 : O_NOFOLLOW));
@@ -213,10 +202,36 @@ char *safe_file_read(sage_context *context, int dir, const char *name, size_t by
             say_refused(why, "%s is a symbolic link", name);
         else
             say_errno(why, name, errno);
+        return -1;
+    }
+    if (check_file(file, name, bytes_max, policy, bytes, why)) return file;
+    close(file);
+    return -1;
+}
+
+static char *read_opened(sage_context *context, int file, const char *name, size_t bytes, struct safe_why *why) {
+    char *data = context_alloc(context, bytes + 1);
+    if (!data) {
+        why->kind = SAFE_NO_MEMORY;
         return NULL;
     }
-    char *data = read_opened(context, file, name, bytes_max, policy, bytes, why);
+    if (!read_all(file, data, bytes)) {
+        say_errno(why, name, errno);
+        context_free(context, data);
+        return NULL;
+    }
+    data[bytes] = 0;
+    return data;
+}
+
+char *safe_file_read(sage_context *context, int dir, const char *name, size_t bytes_max, struct safe_policy policy,
+                     size_t *bytes, struct safe_why *why) {
+    uint64_t found;
+    int file = safe_file_open(dir, name, bytes_max, policy, &found, why);
+    if (file < 0) return NULL;
+    char *data = read_opened(context, file, name, (size_t)found, why);
     close(file);
+    if (data) *bytes = (size_t)found;
     return data;
 }
 

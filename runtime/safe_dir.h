@@ -40,6 +40,9 @@ int safe_dir_make_path(const char *path, struct safe_policy policy, struct safe_
 // Removes a directory that holds files alone, and its files. Returns false if it is still there.
 bool safe_dir_remove(int parent, const char *name);
 
+// Opens a regular file of at most bytes_max for reading, and checks it. Returns a descriptor, or -1 with *why set.
+int safe_file_open(int dir, const char *name, uint64_t bytes_max, struct safe_policy policy, uint64_t *bytes,
+                   struct safe_why *why);
 // Reads a regular file of at most bytes_max; NUL-terminated, from the context's allocator. NULL with *why set.
 char *safe_file_read(sage_context *context, int dir, const char *name, size_t bytes_max, struct safe_policy policy,
                      size_t *bytes, struct safe_why *why);

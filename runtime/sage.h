@@ -6,10 +6,11 @@
  *
  * Use, in order:
  *   1. sage_context_create()          once per GPU
- *   2. sage_use_generator()           where kernels may be made at run time (link libsagegen), or options.kernel_dir (files from
- *                                     `sagegen --out`)
+ *   2. options.packs                  kernels that you ship (files of `sagegen pack`), or options.kernel_dir (files of
+ *                                     `sagegen --out`), or sage_use_generator(): made at run time (link libsagegen)
  *   3. sage_attention_supports()      optional: ask before you launch
- *   4. sage_attention_plan_create()   picks, compiles or loads the kernels; may take seconds; keep the plan
+ *   4. sage_attention_plan_create()   picks, compiles or loads the kernels; may take seconds; keep the plan. Or let the context keep
+ *                                     them: sage_attention_prewarm() once, then sage_attention_plan_get() wherever one is needed
  *   5. sage_attention_workspace_bytes(), one allocation of your own
  *   6. sage_attention_run()           launches only, on your stream; or sage_attention_quantise() then sage_attention_attend()
  *
@@ -108,10 +109,14 @@ typedef struct sage_options {
     int dependent_launch;
     const char *wisdom;             /* what `sagegen tune` found; NULL: $SAGE_WISDOM, else <data directory>/sagegen/wisdom.txt; "none": no
                                        wisdom, the tables that come with the generator neither: default variants alone */
+    /* Paths of packs (files of `sagegen pack`), then NULL; at most 8. Their cubins are searched before all else, in this order; their
+     * sources after kernel_dir, for GPUs that no cubin is for: those need NVRTC, and what it makes is cached. NULL: none. */
+    const char *const *packs;
 } sage_options;
 
 /* Creates a context on the device's primary CUDA context (retained until destroy; never made current for the caller).
- * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, NO_DRIVER, NO_DEVICE, CUDA. options may be NULL: device 0, all defaults.
+ * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, NO_DRIVER, NO_DEVICE, CUDA; of packs and kernel_dir: IO, CORRUPT (damaged, or something
+ * else), UNSUPPORTED (others may write it; made for another version). options may be NULL: device 0, all defaults.
  * A cache directory that cannot be used is not an error: the context is then memory-only, and says so through the log. */
 SAGE_API sage_status sage_context_create(const sage_options *options, sage_context **out);
 /* Waits for nothing: destroy plans first, and let the work that uses them end. NULL is allowed. */
@@ -189,13 +194,22 @@ enum { SAGE_OVERFLOW_Q = 1u, SAGE_OVERFLOW_K = 2u, SAGE_OVERFLOW_V = 4u, SAGE_OV
 
 typedef struct sage_attention_plan sage_attention_plan;
 
-/* Whether a plan can be made for desc on this context. Never compiles. If not, returns UNSUPPORTED or INVALID_ARGUMENT and writes the
- * reason (NUL-terminated, cut to n bytes) to why; why may be NULL. */
+/* Whether a plan can be made for desc on this context. Never compiles. If not, returns UNSUPPORTED or INVALID_ARGUMENT (OUT_OF_MEMORY:
+ * nobody knows) and writes the reason (NUL-terminated, cut to n bytes) to why; why may be NULL. */
 SAGE_API sage_status sage_attention_supports(sage_context *context, const sage_attention_desc *desc, char *why, size_t n);
-/* Picks the kernels and loads them: from kernel_dir, the cache, or the generator (compiling: may take seconds). Not for a thread that is
+/* Picks the kernels and loads them: from packs, kernel_dir, the cache, or the generator (compiling: may take seconds). Not for a thread that is
  * capturing. Errors: those of supports, NOT_FOUND, NO_NVRTC, COMPILE, CUDA, OUT_OF_MEMORY. Owner: the caller; destroy before the context. */
 SAGE_API sage_status sage_attention_plan_create(sage_context *context, const sage_attention_desc *desc, sage_attention_plan **out);
 SAGE_API void sage_attention_plan_destroy(sage_attention_plan *plan);
+/* Makes the plans for count descriptions (an array; all with the same size member), several at a time, and keeps them in the context for
+ * sage_attention_plan_get: kernels are compiled, cached, and loaded on the GPU. May take seconds; not for a thread that is capturing.
+ * Errors: those of plan_create, for the first description that has one; the others are made all the same. */
+SAGE_API sage_status sage_attention_prewarm(sage_context *context, const sage_attention_desc *descs, size_t count);
+/* The context's own plan for desc, made if there is none yet; equal descriptions give the same plan, in all threads. While stream is
+ * being captured nothing is made: CAPTURE, with the capture left as it was. Errors: those of plan_create, CAPTURE. Owner: the context;
+ * do not destroy it. Threads: any; those that want the same plan wait for the one that makes it. */
+SAGE_API sage_status sage_attention_plan_get(sage_context *context, const sage_attention_desc *desc, sage_stream stream,
+                                             const sage_attention_plan **out);
 /* The spec and variant in use, for logs: "int8_fp8_d128 q128_k128_s2_w8 sm_90a", " safe" added. Lives as long as
  * the plan. */
 SAGE_API const char *sage_attention_plan_describe(const sage_attention_plan *plan);

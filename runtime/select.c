@@ -37,17 +37,21 @@ enum { SELECT_RULE_COUNT = sizeof select_rules / sizeof select_rules[0], SELECT_
 
 /* -- The description ---- */
 
-sage_status select_check_size(sage_context *context, const char *what, const void *given, size_t given_bytes,
-                              size_t known_bytes) {
-    if (given_bytes < known_bytes || given_bytes > SELECT_STRUCT_MAX)
+sage_status select_read_struct(sage_context *context, const char *what, const void *given, size_t oldest_bytes,
+                               size_t known_bytes, void *out) {
+    const unsigned char *bytes = given;
+    size_t given_bytes;
+    memcpy(&given_bytes, given, sizeof given_bytes);
+    if (given_bytes < oldest_bytes || given_bytes > SELECT_STRUCT_MAX)
         return context_error(context, SAGE_ERROR_INVALID_ARGUMENT,
                              "%s.size = %zu; set it to sizeof(sage_attention_%s) = %zu", what, given_bytes, what,
                              known_bytes);
-    const unsigned char *bytes = given;
     for (size_t i = known_bytes; i < given_bytes; i++)
         if (bytes[i] != 0)
             return context_error(context, SAGE_ERROR_INVALID_ARGUMENT,
                                  "%s has a member at byte %zu that this version of libsage does not know", what, i);
+    memset(out, 0, known_bytes);
+    memcpy(out, given, given_bytes < known_bytes ? given_bytes : known_bytes);
     return SAGE_OK;
 }
 
@@ -99,17 +103,6 @@ static float inverse_square_root(int head_dim) {
     return (float)(1 / root);
 }
 
-// The members that the caller's version of the struct has; the others are 0.
-static sage_status read_desc(sage_context *context, const sage_attention_desc *desc, sage_attention_desc *out) {
-    const size_t least = offsetof(sage_attention_desc, expected);
-    sage_attention_desc read = {0};
-    const size_t known_bytes = desc->size == least ? least : sizeof read;
-    SAGE_TRY(select_check_size(context, "desc", desc, desc->size, known_bytes));
-    memcpy(&read, desc, known_bytes);
-    *out = read;
-    return SAGE_OK;
-}
-
 static bool is_expected(const sage_attention_shape *s) {
     return s->batch != 0 || s->heads_q != 0 || s->heads_kv != 0 || s->seq_q != 0 || s->seq_k != 0;
 }
@@ -122,8 +115,10 @@ static sage_status check_expected(sage_context *context, const sage_attention_sh
 
 sage_status select_check_desc(sage_context *context, const sage_attention_desc *given, sage_attention_desc *out) {
     const unsigned known = SAGE_FLAG_LSE | SAGE_FLAG_SAFE | SAGE_FLAG_OVERFLOW;
+    // Up to the last member of the first version.
+    const size_t oldest_bytes = offsetof(sage_attention_desc, flags) + sizeof given->flags;
     sage_attention_desc filled;
-    SAGE_TRY(read_desc(context, given, &filled));
+    SAGE_TRY(select_read_struct(context, "desc", given, oldest_bytes, sizeof filled, &filled));
     const sage_attention_desc *desc = &filled;
     if (filled.head_dim_v == 0) filled.head_dim_v = filled.head_dim_qk;
     SAGE_TRY(check_range(context, "dtype", (int)desc->dtype, SAGE_FP16));
@@ -189,13 +184,14 @@ static sage_status nothing_found(sage_context *context, const struct sage_kernel
                                  const struct reasons *reasons) {
     sage_status status =
         reasons->not_found || context->provider_count == 0 ? SAGE_ERROR_NOT_FOUND : SAGE_ERROR_UNSUPPORTED;
-    return context_error(
-        context, status, "no kernel for %s, head_dim_qk %d, head_dim_v %d, %s, mask %s%s on sm_%d: %s",
-        request->spec != NULL ? request->spec : request->family, request->head_dim_qk, request->head_dim_v,
-        request->io == SAGE_BF16 ? "bf16" : "fp16", request->mask == SAGE_MASK_CAUSAL ? "causal" : "none",
-        request->safe ? ", safe" : "", request->sm,
-        context->provider_count == 0 ? "nothing to ask; set options.kernel_dir or call sage_use_generator()"
-                                     : reasons->text);
+    return context_error(context, status, "no kernel for %s, head_dim_qk %d, head_dim_v %d, %s, mask %s%s on sm_%d: %s",
+                         request->spec != NULL ? request->spec : request->family, request->head_dim_qk,
+                         request->head_dim_v, request->io == SAGE_BF16 ? "bf16" : "fp16",
+                         request->mask == SAGE_MASK_CAUSAL ? "causal" : "none", request->safe ? ", safe" : "",
+                         request->sm,
+                         context->provider_count == 0
+                             ? "nothing to ask; set options.packs or options.kernel_dir, or call sage_use_generator()"
+                             : reasons->text);
 }
 
 // Asks every provider for one request. NOT_FOUND: go on with the next family; the reasons have grown.

@@ -14,10 +14,11 @@ struct select_families {
     int count;
 };
 
-// For structs that begin with their size: refuses one smaller than this library's, and one with members that this
-// library does not know and that are not zero. what: "desc". Errors: INVALID_ARGUMENT.
-sage_status select_check_size(sage_context *context, const char *what, const void *given, size_t given_bytes,
-                              size_t known_bytes);
+// Copies a caller's struct, which begins with its size, to *out, of known_bytes; what an older one lacks is zero.
+// Refuses one smaller than oldest_bytes, that of the first version, and one with members that this library does not
+// know and that are not zero. what: "desc". Errors: INVALID_ARGUMENT.
+sage_status select_read_struct(sage_context *context, const char *what, const void *given, size_t oldest_bytes,
+                               size_t known_bytes, void *out);
 // desc with the defaults of head_dim_v and sm_scale filled in. Errors: INVALID_ARGUMENT with the member and its value.
 sage_status select_check_desc(sage_context *context, const sage_attention_desc *desc, sage_attention_desc *out);
 // The families to ask for on a GPU of this sm. desc has passed select_check_desc. Errors: UNSUPPORTED.

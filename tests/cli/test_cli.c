@@ -1,6 +1,7 @@
 // Tests of the program as a user meets it: exit statuses, messages, JSON, files. Runs the built sagegen in a temporary
 // directory with a cache of its own. The parts that compile skip themselves where there is no NVRTC.
 // SPDX-License-Identifier: Apache-2.0
+#include "fake_cuda.h"
 #include "runtime_fixture.h"
 
 #include "buf.h"
@@ -95,7 +96,8 @@ static void need_nvrtc(void) {
 static void test_help_and_version(void **state) {
     (void)state;
     static const char *const commands[] = {"",       "build", "check",  "list",  "expand", "where",
-                                           "fields", "cache", "doctor", "bench", "verify", "tune", "wisdom"};
+                                           "fields", "cache", "doctor", "bench", "verify", "tune", "wisdom",
+                                           "pack", "inspect"};
     expect("--version", 0, "sagegen ", "");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         char words[64];
@@ -337,6 +339,11 @@ static void test_cache_path(void **state) {
     (void)state;
     expect("cache path", 0, cli.dir, "");
     expect("cache ls", 0, "kernel", "");
+    expect("cache verify", 0, "0 of 0 kernels are whole", "");
+    expect("cache gc", 0, "removed 0 kernels (0 bytes)", "");
+    expect("cache gc --max-bytes 5X", 2, "", "such as 500M");
+    expect("cache gc --days 0", 2, "", "--days must be");
+    expect("cache", 2, "", "verify, gc or clear?");
     expect("cache clear", 0, "0 of 0 kernels deleted", "");
 }
 
@@ -650,6 +657,89 @@ static void test_doctor_says_whose_wisdom_a_gpu_uses(void **state) {
     unsetenv("SAGE_DRIVER");
 }
 
+// An application without libsagegen, on a GPU that is newer than every target: NVRTC compiles what the pack carries.
+static void test_a_plan_from_packed_sources(void **state) {
+    (void)state;
+    char path[128];
+    const char *const packs[] = {path, NULL};
+    sage_context *context = NULL;
+    sage_attention_plan *plan = NULL;
+    struct fake_cuda cuda = fake_cuda_open(FAKE_CUDA_PATH);
+    need_nvrtc();
+    expect("pack int8_fp16_d32 --arch sm_80 --io bf16 --mask none --sources -o app.sagepack", 0, "3 cubins, 15 sources", "");
+    snprintf(path, sizeof path, "%s/app.sagepack", cli.dir);
+    setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
+    cuda.set_sm(100);
+    const sage_options options = {.size = sizeof options, .packs = packs};
+    const sage_attention_desc desc = {.size = sizeof desc, .head_dim_qk = 32};
+    assert_int_equal(sage_context_create(&options, &context), SAGE_OK);
+    assert_int_equal(sage_attention_plan_create(context, &desc, &plan), SAGE_OK);
+    assert_non_null(strstr(sage_attention_plan_describe(plan), "int8_fp16_d32 "));
+    assert_non_null(strstr(sage_attention_plan_describe(plan), " sm_100"));
+    sage_attention_plan_destroy(plan);
+    sage_context_destroy(context);
+    unsetenv("SAGE_DRIVER");
+    expect("cache verify", 0, "18 of 18 kernels are whole", ""); // those of the pack, and the three that were made here
+}
+
+// Where the disk takes no more, there is no pack, and nothing of it.
+static void test_a_pack_is_whole_or_not_there(void **state) {
+    (void)state;
+    char command[512];
+    setenv("SAGE_NVRTC", FAKE_NVRTC_PATH, 1);
+    snprintf(command, sizeof command,
+             "cd %s && trap '' XFSZ && ulimit -f 40 && %s pack int8_fp16_d32 --arch sm_80 -o app.sagepack 2>err; "
+             "test $? = 1 && grep -q 'app.sagepack: File too large' err && test -z \"$(ls -A | grep sagepack)\"",
+             cli.dir, SAGEGEN_PATH);
+    assert_int_equal(system(command), 0);
+    unsetenv("SAGE_NVRTC");
+}
+
+// Packs need no real compiler to be written and checked.
+static void test_pack_and_inspect(void **state) {
+    (void)state;
+    json_t *root, *packs;
+    char path[128];
+    setenv("SAGE_NVRTC", FAKE_NVRTC_PATH, 1);
+    expect("pack --spec int8_fp16_d32", 2, "", "pack needs the file to write: -o app.sagepack");
+    expect("pack -o app.sagepack", 2, "", "no spec given");
+    expect("pack --spec int8_fp16_d32 --arch sm_80 --io bf16 --mask none -o app.sagepack", 0,
+           "app.sagepack: 3 kernels, 3 cubins, 0 sources", "");
+    root = expect_json("pack int8_fp16_d32 --arch sm_80 --io bf16 --mask none --sources --safe -o new/all.sagepack --json", 0);
+    assert_int_equal(json_integer_value(json_object_get(root, "kernels")), 30); // five targets, plain and safe
+    assert_int_equal(json_integer_value(json_object_get(root, "cubins")), 6);
+    assert_int_equal(json_integer_value(json_object_get(root, "sources")), 30);
+    json_decref(root);
+    expect("cache verify", 0, "30 of 30 kernels are whole", "");
+    expect("cache gc --max-bytes 1G", 0, "kept 30 kernels", "");
+    json_t *collected = expect_json("cache gc --max-bytes 0 --json", 0);
+    assert_int_equal(json_integer_value(json_object_get(collected, "removed")), 30);
+    assert_int_equal(json_integer_value(json_object_get(collected, "lines")), 30);
+    json_decref(collected);
+    expect("inspect app.sagepack new/all.sagepack", 0, "app.sagepack: 3 kernels", "");
+    packs = expect_json("inspect new/all.sagepack --json", 0);
+    const json_t *kernels = json_object_get(json_array_get(packs, 0), "kernels");
+    assert_int_equal(json_array_size(kernels), 30);
+    const json_t *first = json_array_get(kernels, 0);
+    assert_string_equal(json_string_value(json_object_get(first, "spec")), "int8_fp16_d32");
+    assert_true(json_integer_value(json_object_get(first, "source_bytes")) > 1000);
+    json_decref(packs);
+    expect("pack int8_fp16_d32 --arch sm_80 --io bf16 --mask none --sources --safe -o again.sagepack", 0, "30 kernels", "");
+    snprintf(path, sizeof path, "cd %s && cmp again.sagepack new/all.sagepack", cli.dir);
+    assert_int_equal(system(path), 0);
+    expect("inspect", 2, "", "no pack given");
+    expect("inspect app.sagepack none.sagepack", 1, "app.sagepack: 3 kernels", "none.sagepack");
+    snprintf(path, sizeof path, "%s/app.sagepack", cli.dir);
+    assert_int_equal(truncate(path, 3000), 0);
+    expect("inspect app.sagepack", 1, "", "app.sagepack is damaged: 3000 bytes; its header says");
+    write_text("app.sagepack", "something else, of more than the bytes of a header and of a trailer");
+    expect("inspect app.sagepack", 1, "", "is no pack of `sagegen pack`");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("new/all.sagepack", path), 0);
+    expect("pack --spec int8_fp16_d32 --arch sm_80 --io bf16 --mask none -o app.sagepack", 1, "", "is not replaced");
+    unsetenv("SAGE_NVRTC");
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -668,6 +758,9 @@ int main(void) {
         TEST(test_sass_without_what_it_needs),
         TEST(test_native_without_a_gpu_is_a_failure),
         TEST(test_cache_path),
+        TEST(test_pack_and_inspect),
+        TEST(test_a_pack_is_whole_or_not_there),
+        TEST(test_a_plan_from_packed_sources),
         TEST(test_kernels_are_built_once),
         TEST(test_out_writes_whole_files_and_replaces_no_others),
         TEST(test_safe_files_lie_beside_plain_ones),

@@ -1,7 +1,7 @@
 // int8_fp16_d64_attn_fwd_q128_k128_s2_w8_sm_80_bf16_causal
 // O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp16
 //
-// spec int8_fp16_d64 (hash aa93ba2ad9568b7b)   variant q128_k128_s2_w8   target sm_80   io bf16   mask causal
+// spec int8_fp16_d64 (hash 7598c76a2e3be570)   variant q128_k128_s2_w8   target sm_80   io bf16   mask causal
 // made by sagegen 0.1.0 from templates/attn_fwd_mma.cu.tl
 // again: sagegen expand --spec specs/int8_fp16_d64.yaml --role attn_fwd --arch sm_80 --io bf16 --mask causal --variant q128_k128_s2_w8
 
@@ -240,10 +240,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
 
     // ---- running state: lane l holds rows l/4, l/4+8 of each 16; columns 8n + 2(l%4) + {0,1} --------------------------------
     float rO[m_tiles][d_v / 8][4];
+    constexpr float no_key = -3.402823466e38f; // maximum of a row that has seen no key: finite, so that a score of -inf stays -inf
     float r_max[m_tiles][2], r_sum[m_tiles][2]; // maximum in log2 units; sum of P in units of 2^log2_p_one
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++) {
-        r_max[m][0] = r_max[m][1] = minus_inf;
+        r_max[m][0] = r_max[m][1] = no_key;
         r_sum[m][0] = r_sum[m][1] = 0.0f;
         #pragma unroll
         for (i32 n = 0; n < d_v / 8; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
@@ -287,7 +288,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
         #pragma unroll
         for (i32 s = 0; s < 2; s++) r_k_scale[s] = ((const float *)k_tail)[s * 4 + lane % 4];
         // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
-        // out: rF fp32 scores in code units
+        // out: rF fp32 scores in code units, -inf where the row must not see the key
         float rF[m_tiles][tile_k / 8][4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
@@ -317,31 +318,40 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
         // in : rF, r_q_scale, r_k_scale      out: rP packed fp16, A fragment of PV: rows l/4, l/4+8, keys as the scores are held
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++) {
+            float top[2] = {minus_inf, minus_inf}; // of the rows, in log2 units
+            float scale[2][2];
             #pragma unroll
-            for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
-                float scale[2], top = minus_inf; // x = score * scale + shift is log2 P, p = 1 at log2_p_one
+            for (i32 h = 0; h < 2; h++) // rows l/4, l/4+8
                 #pragma unroll
                 for (i32 s = 0; s < 2; s++) {
-                    scale[s] = fmaxf(r_q_scale[m][h] * r_k_scale[s], 1e-36f); // never 0: -inf times 0 is no number
+                    scale[h][s] = fmaxf(r_q_scale[m][h] * r_k_scale[s], 1e-36f); // never 0: -inf times 0 is no number
                     float most = minus_inf;
                     #pragma unroll
                     for (i32 n = s * 8; n < (s + 1) * 8; n++) most = fmaxf(most, fmaxf(rF[m][n][2 * h], rF[m][n][2 * h + 1]));
-                    top = fmaxf(top, most * scale[s]);
+                    top[h] = fmaxf(top[h], most * scale[h][s]);
                 }
-                top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
-                top = fmaxf(top, __shfl_xor_sync(~0u, top, 2)); // the quad holds the row
-                const float max_new = fmaxf(r_max[m][h], top);
-                const float max_safe = max_new == minus_inf ? 0.0f : max_new; // a row that has seen no key yet
-                const float shrink = ex2(r_max[m][h] - max_safe);
-                r_max[m][h] = max_new;
-                const float shift = log2_p_one - max_safe;
-                r_sum[m][h] *= shrink;
+            #pragma unroll
+            for (i32 lanes = 1; lanes < 4; lanes *= 2) // the quad holds the row
                 #pragma unroll
-                for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
+                for (i32 h = 0; h < 2; h++) top[h] = fmaxf(top[h], __shfl_xor_sync(~0u, top[h], lanes));
+            {
+                #pragma unroll
+                for (i32 h = 0; h < 2; h++) {
+                    const float max_new = fmaxf(r_max[m][h], top[h]);
+                    const float shrink = ex2(r_max[m][h] - max_new);
+                    r_sum[m][h] *= shrink;
+                    #pragma unroll
+                    for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
+                    r_max[m][h] = max_new;
+                }
+            }
+            #pragma unroll
+            for (i32 h = 0; h < 2; h++) {
+                const float shift = log2_p_one - r_max[m][h]; // score * scale + shift is log2 P, p = 1 at log2_p_one
                 #pragma unroll
                 for (i32 n = 0; n < tile_k / 8; n++) {
-                    rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * scale[n / 8] + shift);
-                    rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * scale[n / 8] + shift);
+                    rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * scale[h][n / 8] + shift);
+                    rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * scale[h][n / 8] + shift);
                     r_sum[m][h] += rF[m][n][2 * h] + rF[m][n][2 * h + 1]; // this lane's keys; the quad joins at the end
                 }
             }

@@ -1,7 +1,7 @@
 // fp4_d64_attn_fwd_q128_k128_s3_w8_sm_120a_bf16_none
 // O = softmax(Q K^T * sm_scale) V   QK in nvfp4, PV in nvfp4
 //
-// spec fp4_d64 (hash b0effe637106c628)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
+// spec fp4_d64 (hash ad8c67f35de41f14)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/attn_fwd_sm120.cu.tl
 // again: sagegen expand --spec specs/fp4_d64.yaml --role attn_fwd --arch sm_120a --io bf16 --mask none --variant q128_k128_s3_w8
 
@@ -123,9 +123,14 @@ __device__ __forceinline__ void mbar_init(u32 s_bar, u32 count)
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(s_bar), "r"(count) : "memory");
 }
 
-__device__ __forceinline__ void mbar_arrive(u32 s_bar)
+// One arrival for the warp: what its lanes read before has been read. A predicate and no branch: behind a branch that lanes take apart, the
+// compiler keeps what they share in a register each.
+__device__ __forceinline__ void mbar_arrive_warp(u32 s_bar, i32 lane)
 {
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(s_bar) : "memory");
+    __syncwarp();
+    asm volatile("{ .reg .pred first;\n"
+                 "setp.eq.s32 first, %1, 0;\n"
+                 "@first mbarrier.arrive.shared::cta.b64 _, [%0]; }" ::"r"(s_bar), "r"(lane) : "memory");
 }
 
 __device__ __forceinline__ void mbar_expect(u32 s_bar, u32 bytes)
@@ -399,10 +404,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
 
     // ---- running state: lane l holds rows l/4, l/4+8 of each 16; columns 8n + 2(l%4) + {0,1} --------------------------------
     float rO[m_tiles][9][4]; // the last column tile is the sum of P: [0] and [2] for rows l/4, l/4+8
+    constexpr float no_key = -3.402823466e38f; // maximum of a row that has seen no key: finite, so that a score of -inf stays -inf
     float r_max[m_tiles][2], r_sum[m_tiles][2]; // maximum in log2 units; sum of P in units of 2^log2_p_one
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++) {
-        r_max[m][0] = r_max[m][1] = -1e30f; // below any score, and finite: a masked score less it is -inf, no NaN
+        r_max[m][0] = r_max[m][1] = no_key;
         r_sum[m][0] = r_sum[m][1] = 0.0f;
         #pragma unroll
         for (i32 n = 0; n < 9; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
@@ -540,10 +546,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
                     const float max_new = top > r_max[m][h] + 4.12265635f ? top : r_max[m][h]; // smaller growth is left to P's head room
                     const float shrink = ex2(r_max[m][h] - max_new);
                     r_max[m][h] = max_new;
-                    if (__any_sync(~0u, shrink != 1.0f)) {
-                        #pragma unroll
-                        for (i32 n = 0; n < 9; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
-                    }
+                    #pragma unroll
+                    for (i32 n = 0; n < 9; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
                 }
             }
             follow_max();
@@ -621,10 +625,6 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
         pv_gemm(slot, step);
         block_scales(rS[(step + 1) % 2], slot_next, step_next);
     };
-    auto tile_done = [&](i32 slot) { // every lane has read its part of the slot
-        __syncwarp();
-        if (lane == 0) mbar_arrive(empty + 8 * slot);
-    };
     if (tiles > 0) {
         mbar_wait(full, 0);
         qk_gemm(rS[0], 0, 0);
@@ -642,7 +642,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
             for (i32 step = 0; step < steps - 1; step++) step_of_tile(step, slot, step + 1, slot);
             mbar_wait(full + 8 * slot_next, slot_next == 0 ? phase ^ 1 : phase);
             step_of_tile(steps - 1, slot, 0, slot_next);
-            tile_done(slot);
+            mbar_arrive_warp(empty + 8 * slot, lane); // every lane has read its part of the slot
         }
     }
     // the last few tiles: those that fill no pass over the slots, and those with masked keys
@@ -659,7 +659,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
                 block_scales(rS[(step + 1) % 2], slot, step + 1);
             }
         }
-        tile_done(slot);
+        mbar_arrive_warp(empty + 8 * slot, lane); // every lane has read its part of the slot
         if (++slot == stages) slot = 0, phase ^= 1;
         if (j + 1 == tiles) break;
         mbar_wait(full + 8 * slot, phase);

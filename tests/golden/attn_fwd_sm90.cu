@@ -1,7 +1,7 @@
 // int8_fp8_d128_attn_fwd_q128_k128_s2_w8_sm_90a_bf16_none
 // O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp8_e4m3
 //
-// spec int8_fp8_d128 (hash db12caae99404d08)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
+// spec int8_fp8_d128 (hash 6c5999fa1d7a38fe)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/attn_fwd_sm90.cu.tl
 // again: sagegen expand --spec specs/int8_fp8_d128.yaml --role attn_fwd --arch sm_90a --io bf16 --mask none --variant q128_k128_s2_w8
 
@@ -107,9 +107,9 @@ static_assert(smem_barriers + (1 + 4 * stages) * 8 <= 86088, "shared memory of t
 // ---- barriers (mbarriers, 8 bytes each) ---------------------------------------------------------------------------------
 //   q_full            producer arrives with the bytes of Q     phase 0 once
 //   k_full[slot]      producer arrives with the bytes of K     phase = pass over the slots
-//   k_empty[slot]     every consumer thread arrives: 256    K's codes and scales were read
+//   k_empty[slot]     one thread of every consumer warp arrives: 8     K's codes and scales were read
 //   v_full[slot]      as k_full
-//   v_empty[slot]     one thread of every consumer warp arrives: 8
+//   v_empty[slot]     as k_empty
 
 // ---- cost of one tile of keys, per block ------------------------------------------------------------------------------
 //   QK: 2 x 4 wgmma m64n128   PV: 2 x 4 wgmma m64n136   ex2: 16384   bytes loaded: 32800
@@ -121,9 +121,14 @@ __device__ __forceinline__ void mbar_init(u32 s_bar, u32 count)
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(s_bar), "r"(count) : "memory");
 }
 
-__device__ __forceinline__ void mbar_arrive(u32 s_bar)
+// One arrival for the warp: what its lanes read before has been read. A predicate and no branch: behind a branch that lanes take apart, the
+// compiler keeps what they share in a register each.
+__device__ __forceinline__ void mbar_arrive_warp(u32 s_bar, i32 lane)
 {
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(s_bar) : "memory");
+    __syncwarp();
+    asm volatile("{ .reg .pred first;\n"
+                 "setp.eq.s32 first, %1, 0;\n"
+                 "@first mbarrier.arrive.shared::cta.b64 _, [%0]; }" ::"r"(s_bar), "r"(lane) : "memory");
 }
 
 __device__ __forceinline__ void mbar_expect(u32 s_bar, u32 bytes)
@@ -193,15 +198,22 @@ template <i32 pending> __device__ __forceinline__ void wgmma_wait()
 
 // Descriptor of a K-major operand in panels of `panel_bytes` a row, swizzled by as much; 8 rows apart: 8 * panel_bytes.
 // Bits 0-13 address / 16, 32-45 stride / 16, 62-63 swizzle (1: 128, 2: 64, 3: 32 bytes). PTX ISA 9.7.15.5.1.
-template <i32 panel_bytes> __device__ __forceinline__ u64 wgmma_descriptor(u32 s_address)
+// Only the low word tells one operand from another, and it never carries: shared memory ends below 2^18. So tiles and steps are added to it
+// in 32 bits, and the high word is a constant.
+__device__ __forceinline__ u32 wgmma_low_word(u32 s_address)
+{
+    return (s_address >> 4 & 0x3fff) | 1u << 16;
+}
+
+template <i32 panel_bytes> __device__ __forceinline__ u64 wgmma_descriptor(u32 low_word)
 {
     constexpr u64 swizzle = panel_bytes == 128 ? 1 : panel_bytes == 64 ? 2 : 3;
-    return (u64)(s_address >> 4 & 0x3fff) | (u64)1 << 16 | (u64)(8 * panel_bytes >> 4) << 32 | swizzle << 62;
+    return low_word | (u64)(8 * panel_bytes >> 4) << 32 | swizzle << 62;
 }
 
 // D (64x128, lane l: rows l/4, l/4+8 of the warp's 16; columns 8n + 2(l%4) + {0,1}) = A B + (accumulate ? D : 0), asynchronous.
-// A 64x32 and B 32x128 K-major in shared memory. PTX ISA 9.7.15.5, sm_90a.
-__device__ __forceinline__ void wgmma_qk(i32 (&d)[16][4], u64 a, u64 b, bool accumulate)
+// A 64x32 and B 32x128 K-major in shared memory, by the low words of their descriptors. PTX ISA 9.7.15.5, sm_90a.
+__device__ __forceinline__ void wgmma_qk(i32 (&d)[16][4], u32 a, u32 b, bool accumulate)
 {
     asm volatile(
         "{ .reg .pred p;\n"
@@ -228,12 +240,12 @@ __device__ __forceinline__ void wgmma_qk(i32 (&d)[16][4], u64 a, u64 b, bool acc
           "+r"(d[13][0]), "+r"(d[13][1]), "+r"(d[13][2]), "+r"(d[13][3]),
           "+r"(d[14][0]), "+r"(d[14][1]), "+r"(d[14][2]), "+r"(d[14][3]),
           "+r"(d[15][0]), "+r"(d[15][1]), "+r"(d[15][2]), "+r"(d[15][3])
-        : "l"(a), "l"(b), "r"((i32)accumulate));
+        : "l"(wgmma_descriptor<qk_panel_bytes>(a)), "l"(wgmma_descriptor<qk_panel_bytes>(b)), "r"((i32)accumulate));
 }
 
 // D (64x128, lane l: rows l/4, l/4+8 of the warp's 16; columns 8n + 2(l%4) + {0,1}) = A B, asynchronous.
-// A 64x32 and B 32x128 K-major in shared memory. PTX ISA 9.7.15.5, sm_90a.
-__device__ __forceinline__ void wgmma_qk_first(i32 (&d)[16][4], u64 a, u64 b)
+// A 64x32 and B 32x128 K-major in shared memory, by the low words of their descriptors. PTX ISA 9.7.15.5, sm_90a.
+__device__ __forceinline__ void wgmma_qk_first(i32 (&d)[16][4], u32 a, u32 b)
 {
     asm volatile(
         "{ .reg .pred p;\n"
@@ -260,7 +272,7 @@ __device__ __forceinline__ void wgmma_qk_first(i32 (&d)[16][4], u64 a, u64 b)
           "=r"(d[13][0]), "=r"(d[13][1]), "=r"(d[13][2]), "=r"(d[13][3]),
           "=r"(d[14][0]), "=r"(d[14][1]), "=r"(d[14][2]), "=r"(d[14][3]),
           "=r"(d[15][0]), "=r"(d[15][1]), "=r"(d[15][2]), "=r"(d[15][3])
-        : "l"(a), "l"(b), "r"(0));
+        : "l"(wgmma_descriptor<qk_panel_bytes>(a)), "l"(wgmma_descriptor<qk_panel_bytes>(b)), "r"(0));
 }
 
 // 2^x, relative error 2^-22, ex2(-inf) = +0. PTX ISA 9.7.3.20, sm_50.
@@ -284,8 +296,8 @@ __device__ __forceinline__ u32 pack_e4m3x4(float a, float b, float c, float d)
 }
 
 // D (64x136, lane l: rows l/4, l/4+8 of the warp's 16; columns 8n + 2(l%4) + {0,1}) = A B + (accumulate ? D : 0), asynchronous.
-// A 64x32 from registers (rows l/4, l/4+8; bytes 4(l%4)..+3 and +16), B 32x136 K-major in shared memory. PTX ISA 9.7.15.5, sm_90a.
-__device__ __forceinline__ void wgmma_pv(float (&d)[17][4], const u32 (&a)[4], u64 b, bool accumulate)
+// A 64x32 from registers (rows l/4, l/4+8; bytes 4(l%4)..+3 and +16), B 32x136 K-major in shared memory, by the low word of its descriptor. PTX ISA 9.7.15.5, sm_90a.
+__device__ __forceinline__ void wgmma_pv(float (&d)[17][4], const u32 (&a)[4], u32 b, bool accumulate)
 {
     asm volatile(
         "{ .reg .pred p;\n"
@@ -314,7 +326,23 @@ __device__ __forceinline__ void wgmma_pv(float (&d)[17][4], const u32 (&a)[4], u
           "+f"(d[14][0]), "+f"(d[14][1]), "+f"(d[14][2]), "+f"(d[14][3]),
           "+f"(d[15][0]), "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3]),
           "+f"(d[16][0]), "+f"(d[16][1]), "+f"(d[16][2]), "+f"(d[16][3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((i32)accumulate));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(wgmma_descriptor<v_panel_bytes>(b)), "r"((i32)accumulate));
+}
+
+// The block's and the thread's index, read where they stand: what is computed from them is computed here, and not kept in registers over a
+// loop that needs them for other things.
+__device__ __forceinline__ i32 block_index_again()
+{
+    u32 x;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
+    return (i32)x;
+}
+
+__device__ __forceinline__ i32 thread_index_again()
+{
+    u32 x;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(x));
+    return (i32)x;
 }
 
 // log2(x), absolute error 2^-22. PTX ISA 9.7.3.19, sm_50.
@@ -340,6 +368,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     const float minus_inf = __int_as_float(0xff800000);
     const u32 s_base = (u32)__cvta_generic_to_shared(smem);
     const i32 tid = threadIdx.x, lane = tid % 32;
+    const i32 warp = __shfl_sync(~0u, tid / 32, 0) - 4; // consumer warp: rows 16 warp ... 16 warp + 15; by the shuffle, uniform for the compiler
     const u32 q_full = s_base + smem_barriers;
     const u32 k_full = q_full + 8, k_empty = k_full + 8 * stages, v_full = k_empty + 8 * stages, v_empty = v_full + 8 * stages;
 
@@ -360,7 +389,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         #pragma unroll
         for (i32 slot = 0; slot < stages; slot++) {
             mbar_init(k_full + 8 * slot, 1);
-            mbar_init(k_empty + 8 * slot, 32 * warps);
+            mbar_init(k_empty + 8 * slot, warps);
             mbar_init(v_full + 8 * slot, 1);
             mbar_init(v_empty + 8 * slot, warps);
         }
@@ -372,7 +401,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     __syncthreads();
     wait_for_launches(); // nothing of the workspace is read or written before
 
-    if (tid < 128) {
+    if (warp < 0) {
         // ---- stage 3/7: load (producer warpgroup) --------------------------------------------------------------------------------
         // A tile is one linear copy, since the workspace holds it as shared memory does. One thread issues; the others leave.
         setmaxnreg_dec<24>();
@@ -382,79 +411,87 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
             const u8 *g_v = (const u8 *)args.v_tiles + (i64)kv_index * args.k_tile_count * v_tile_bytes;
             mbar_expect(q_full, q_tile_bytes);
             bulk_copy(s_base + smem_q, g_q, q_tile_bytes, q_full);
+            i32 slot = 0;
+            u32 free_phase = 1; // the first pass over the slots does not wait
             #pragma unroll 1
             for (i32 j = 0; j < tiles; j++) {
-                const i32 slot = j % stages;
-                const u32 free_phase = (j / stages & 1) ^ 1; // the first pass over the slots does not wait
                 mbar_wait(k_empty + 8 * slot, free_phase);
                 mbar_expect(k_full + 8 * slot, k_tile_bytes);
                 bulk_copy(s_base + smem_k + slot * smem_k_stride, g_k + (i64)j * k_tile_bytes, k_tile_bytes, k_full + 8 * slot);
                 mbar_wait(v_empty + 8 * slot, free_phase);
                 mbar_expect(v_full + 8 * slot, v_tile_bytes);
                 bulk_copy(s_base + smem_v + slot * smem_v_stride, g_v + (i64)j * v_tile_bytes, v_tile_bytes, v_full + 8 * slot);
+                if (++slot == stages) slot = 0, free_phase ^= 1;
             }
         }
         return;
     }
 
     setmaxnreg_inc<240>();
-    const i32 warp = tid / 32 - 4; // consumer warp: rows 16 warp ... 16 warp + 15
     // ---- running state: lane l holds rows l/4, l/4+8 of each 16; columns 8n + 2(l%4) + {0,1} --------------------------------
     float rO[m_tiles][d_v / 8][4];
+    constexpr float no_key = -3.402823466e38f; // maximum of a row that has seen no key: finite, so that a score of -inf stays -inf
     float r_max[m_tiles][2], r_sum[m_tiles][2]; // maximum in log2 units; sum of P in units of 2^log2_p_one
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++) {
-        r_max[m][0] = r_max[m][1] = minus_inf;
+        r_max[m][0] = r_max[m][1] = no_key;
         r_sum[m][0] = r_sum[m][1] = 0.0f;
         #pragma unroll
         for (i32 n = 0; n < d_v / 8; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
     }
     // ---- Q: scales into registers; its codes stay in shared memory ---------------------------------------------------------
-    // out: r_q_scale[1][2], log2 units per score (per_thread); desc_q: the warpgroup's 64 rows of panel 0
+    // out: r_q_scale[1][2], log2 units per score (per_thread); low words of descriptors: desc_q, the warpgroup's 64 rows of panel 0;
+    //      desc_k_first and desc_v_first, slot 0
     float r_q_scale[m_tiles][2];
     {
         const float *g_scale = (const float *)args.q_scale + ((i64)head * args.q_tile_count + q_tile) * tile_q + warp * 16;
         r_q_scale[0][0] = g_scale[lane / 4];
         r_q_scale[0][1] = g_scale[lane / 4 + 8];
     }
-    const u64 desc_q = wgmma_descriptor<qk_panel_bytes>(s_base + smem_q + warp / 4 * 64 * qk_panel_bytes);
+    const u32 desc_q = wgmma_low_word(s_base + smem_q + warp / 4 * 64 * qk_panel_bytes);
+    const u32 desc_k_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_k), 0); // a shuffle is not made again in the loop: the register stays
+    const u32 desc_v_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_v), 0);
     mbar_wait(q_full, 0);
 
     // ---- main loop over tiles of keys ---------------------------------------------------------------------------------
+    //   issue Q K(j); meanwhile read K's scales, and wait for V
+    //   softmax(j)
+    //   issue P V(j); meanwhile wait for the next K
     constexpr i32 pv_steps = v_row_bytes / 32; // MMA steps along the keys
+    i32 slot = 0;  // of tile j in the ring
+    u32 phase = 0; // of its barriers
+    if (tiles > 0) mbar_wait(k_full, 0);
     #pragma unroll 1
-    for (i32 j = 0; j < tiles; j++) {
-        const i32 slot = j % stages;
-        const u32 phase = j / stages & 1;
+    for (i32 j = 0; j < tiles;) {
         i32 rS[m_tiles][tile_k / 8][4];
         u32 rP[m_tiles][pv_steps][4];
         // ---- stage 4/7: qk_gemm -------------------------------------------------------------------------------------------------
         // in : desc_q [64][d_qk] int8, K tile [panel][tile_k][128 bytes] in slot `slot`, both swizzled
         // out: rS i32, once waited for: rows l/4, l/4+8 of the warp's 16; keys 8n + 2(l%4) + {0,1}
-        const u64 desc_k = wgmma_descriptor<qk_panel_bytes>(s_base + smem_k + slot * smem_k_stride);
-        mbar_wait(k_full + 8 * slot, phase);
+        const u32 desc_k = desc_k_first + slot * (smem_k_stride / 16);
         wgmma_fence();
         wgmma_qk_first(rS[0], desc_q + 0, desc_k + 0); // step 0: panel 0
         wgmma_qk(rS[0], desc_q + 2, desc_k + 2, true); // step 1: panel 0
         wgmma_qk(rS[0], desc_q + 4, desc_k + 4, true); // step 2: panel 0
         wgmma_qk(rS[0], desc_q + 6, desc_k + 6, true); // step 3: panel 0
         wgmma_commit();
-        wgmma_wait<0>();
-
         const u8 *k_tail = smem + smem_k + slot * smem_k_stride + k_data_bytes; // scales behind K's codes
         float r_k_scale[2]; // a set for each 64 keys of the tile
         #pragma unroll
         for (i32 s = 0; s < 2; s++) r_k_scale[s] = ((const float *)k_tail)[s * 4 + lane % 4];
+        mbar_wait(v_full + 8 * slot, phase);
+        wgmma_wait<0>();
+
         // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
-        // out: rF fp32 scores in code units
-        float rF[m_tiles][tile_k / 8][4];
+        // out: rS int32 scores, `hidden` where the row must not see the key; r_scale log2 units per score
+        constexpr i32 hidden = -0x7fffffff - 1; // below every score
+        float r_scale[m_tiles][2][2];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
-            for (i32 n = 0; n < tile_k / 8; n++)
+            for (i32 h = 0; h < 2; h++) // rows l/4, l/4+8
                 #pragma unroll
-                for (i32 e = 0; e < 4; e++)
-                    rF[m][n][e] = (float)rS[m][n][e];
+                for (i32 s = 0; s < 2; s++) r_scale[m][h][s] = fmaxf(r_q_scale[m][h] * r_k_scale[s], 1e-36f); // never 0: -inf times 0 is no number
         if (j >= tiles_full) { // only the last tiles
             #pragma unroll
             for (i32 m = 0; m < m_tiles; m++)
@@ -465,40 +502,62 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                     for (i32 n = 0; n < tile_k / 8; n++)
                         #pragma unroll
                         for (i32 e = 0; e < 2; e++)
-                            if (n * 8 + e > last) rF[m][n][2 * h + e] = minus_inf;
+                            if (n * 8 + e > last) rS[m][n][2 * h + e] = hidden;
+                    #pragma unroll
+                    for (i32 s = 0; s < 2; s++)
+                        if (s * 64 > last) r_scale[m][h][s] = -minus_inf; // no key seen: the largest score, hidden, becomes -inf
                 }
         }
-        mbar_arrive(k_empty + 8 * slot); // every thread: it has read its scale, and its warpgroup's wgmma is done with the codes
+        mbar_arrive_warp(k_empty + 8 * slot, lane);
 
         // ---- stage 6/7: softmax -------------------------------------------------------------------------------------------------------
-        // in : rF, r_q_scale, r_k_scale      out: rP packed fp8_e4m3, A fragment of PV: rows l/4, l/4+8, keys as the scores are held
+        // in : rS, r_scale      out: rP packed fp8_e4m3, A fragment of PV: rows l/4, l/4+8, keys as the scores are held
+        float rF[m_tiles][tile_k / 8][4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++) {
+            float top[2] = {minus_inf, minus_inf}; // of the rows, in log2 units
             #pragma unroll
-            for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
-                float scale[2], top = minus_inf; // x = score * scale + shift is log2 P, p = 1 at log2_p_one
+            for (i32 h = 0; h < 2; h++) // rows l/4, l/4+8
                 #pragma unroll
                 for (i32 s = 0; s < 2; s++) {
-                    scale[s] = fmaxf(r_q_scale[m][h] * r_k_scale[s], 1e-36f); // never 0: -inf times 0 is no number
-                    float most = minus_inf;
+                    i32 most = hidden;
                     #pragma unroll
-                    for (i32 n = s * 8; n < (s + 1) * 8; n++) most = fmaxf(most, fmaxf(rF[m][n][2 * h], rF[m][n][2 * h + 1]));
-                    top = fmaxf(top, most * scale[s]);
+                    for (i32 n = s * 8; n < (s + 1) * 8; n++) most = max(max(most, rS[m][n][2 * h]), rS[m][n][2 * h + 1]);
+                    top[h] = fmaxf(top[h], (float)most * r_scale[m][h][s]);
                 }
-                top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
-                top = fmaxf(top, __shfl_xor_sync(~0u, top, 2)); // the quad holds the row
-                const float max_new = fmaxf(r_max[m][h], top);
-                const float max_safe = max_new == minus_inf ? 0.0f : max_new; // a row that has seen no key yet
-                const float shrink = ex2(r_max[m][h] - max_safe);
-                r_max[m][h] = max_new;
-                const float shift = log2_p_one - max_safe;
-                r_sum[m][h] *= shrink;
+            #pragma unroll
+            for (i32 lanes = 1; lanes < 4; lanes *= 2) // the quad holds the row
                 #pragma unroll
-                for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
+                for (i32 h = 0; h < 2; h++) top[h] = fmaxf(top[h], __shfl_xor_sync(~0u, top[h], lanes));
+            #pragma unroll
+            for (i32 n = 0; n < tile_k / 8; n++)
+                #pragma unroll
+                for (i32 e = 0; e < 4; e++) rF[m][n][e] = (float)rS[m][n][e];
+            if (j >= tiles_full) {
+                #pragma unroll
+                for (i32 n = 0; n < tile_k / 8; n++)
+                    #pragma unroll
+                    for (i32 e = 0; e < 4; e++)
+                        if (rF[m][n][e] == (float)hidden) rF[m][n][e] = minus_inf;
+            }
+            {
+                #pragma unroll
+                for (i32 h = 0; h < 2; h++) {
+                    const float max_new = fmaxf(r_max[m][h], top[h]);
+                    const float shrink = ex2(r_max[m][h] - max_new);
+                    r_sum[m][h] *= shrink;
+                    #pragma unroll
+                    for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
+                    r_max[m][h] = max_new;
+                }
+            }
+            #pragma unroll
+            for (i32 h = 0; h < 2; h++) {
+                const float shift = log2_p_one - r_max[m][h]; // score * scale + shift is log2 P, p = 1 at log2_p_one
                 #pragma unroll
                 for (i32 n = 0; n < tile_k / 8; n++) {
-                    rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * scale[n / 8] + shift);
-                    rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * scale[n / 8] + shift);
+                    rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * r_scale[m][h][n / 8] + shift);
+                    rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * r_scale[m][h][n / 8] + shift);
                 }
             }
             #pragma unroll
@@ -513,16 +572,19 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         float acc[17][4]; // fresh each tile: the tensor core's own sum has 13 mantissa bits
         // ---- stage 7/7: pv_gemm ---------------------------------------------------------------------------------------------------
         // in : rP, V tile [panel][d_v][128 bytes] fp8_e4m3, transposed, swizzled, in slot `slot`      out, once waited for: acc
-        const u64 desc_v = wgmma_descriptor<v_panel_bytes>(s_base + smem_v + slot * smem_v_stride);
-        mbar_wait(v_full + 8 * slot, phase);
+        const u32 desc_v = desc_v_first + slot * (smem_v_stride / 16);
         wgmma_fence();
         wgmma_pv(acc, rP[0][0], desc_v + 0, false); // keys 0...
         wgmma_pv(acc, rP[0][1], desc_v + 2, true); // keys 32...
         wgmma_pv(acc, rP[0][2], desc_v + 4, true); // keys 64...
         wgmma_pv(acc, rP[0][3], desc_v + 6, true); // keys 96...
         wgmma_commit();
+        const u32 v_read = v_empty + 8 * slot;
+        j++;
+        if (++slot == stages) slot = 0, phase ^= 1;
+        if (j < tiles) mbar_wait(k_full + 8 * slot, phase);
         wgmma_wait<0>();
-        if (lane == 0) mbar_arrive(v_empty + 8 * slot);
+        mbar_arrive_warp(v_read, lane);
         #pragma unroll
         for (i32 n = 0; n < d_v / 8; n++)
             #pragma unroll
@@ -531,42 +593,56 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         r_sum[0][1] += acc[d_v / 8][2];
     }
 
-    // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
-    const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
-    u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h;
-    bool bad = false;
-    #pragma unroll
-    for (i32 m = 0; m < m_tiles; m++)
+    {
+        const i32 block = block_index_again();
+        // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
+        // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
+        //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
+        const i32 q_tile = args.q_tile_first + block % args.q_tile_launch;
+        const i32 head = block / args.q_tile_launch; // batch * heads_q + query head
+        const i32 batch = head / args.heads_q, q_head = head % args.heads_q;
+        const i32 kv_index = batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
+        const i32 row_first = q_tile * tile_q;
+        const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
+        const i32 tiles_full = args.seq_k / tile_k;
+
+        // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
+        const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
+        u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h;
+        bool bad = false;
         #pragma unroll
-        for (i32 h = 0; h < 2; h++) {
-            const i32 tile_row = (warp) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
-            float sum = r_sum[m][h];
-            if (row >= args.seq_q) continue;
-            const bool seen = sum > 0.0f; // false: no key at all, O = 0 and LSE = -inf
-            const float inv = seen ? 1.0f / sum : 0.0f;
-            if (args.lse && lane % 4 == 0) {
-                float lse = seen ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
-                if (seen) lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
-                ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
-            }
-            u16 *g_row = g_o + (i64)row * args.o_stride_n;
+        for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
-            for (i32 n = 0; n < d_v / 8; n++) {
-                const i32 c = n * 8 + lane % 4 * 2;
-                float x = 0.0f, y = 0.0f;
-                if (seen) { // without keys no scale was written either
-                    x = rO[m][n][2 * h] * inv * g_v_scale[c];
-                    y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];
+            for (i32 h = 0; h < 2; h++) {
+                const i32 tile_row = (warp) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
+                float sum = r_sum[m][h];
+                if (row >= args.seq_q) continue;
+                const bool seen = sum > 0.0f; // false: no key at all, O = 0 and LSE = -inf
+                const float inv = seen ? 1.0f / sum : 0.0f;
+                if (args.lse && lane % 4 == 0) {
+                    float lse = seen ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
+                    if (seen) lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
+                    ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
                 }
-                const u32 pair = narrow2(x, y);
-                bad |= (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
-                if (args.vector_io & 8) {
-                    *(u32 *)(g_row + c) = pair;
-                } else {
-                    g_row[c] = (u16)pair;
-                    g_row[c + 1] = (u16)(pair >> 16);
+                u16 *g_row = g_o + (i64)row * args.o_stride_n;
+                #pragma unroll
+                for (i32 n = 0; n < d_v / 8; n++) {
+                    const i32 c = n * 8 + lane % 4 * 2;
+                    float x = 0.0f, y = 0.0f;
+                    if (seen) { // without keys no scale was written either
+                        x = rO[m][n][2 * h] * inv * g_v_scale[c];
+                        y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];
+                    }
+                    const u32 pair = narrow2(x, y);
+                    bad |= (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
+                    if (args.vector_io & 8) {
+                        *(u32 *)(g_row + c) = pair;
+                    } else {
+                        g_row[c] = (u16)pair;
+                        g_row[c + 1] = (u16)(pair >> 16);
+                    }
                 }
             }
-        }
-    if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
+        if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
+    }
 }

@@ -1,7 +1,7 @@
 // int8_fp8_d128_quantise_q_q128_k128_s2_w8_sm_90a_bf16
 // Q quantised to tile images in the workspace (QK in int8, PV in fp8_e4m3)
 //
-// spec int8_fp8_d128 (hash db12caae99404d08)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
+// spec int8_fp8_d128 (hash 6c5999fa1d7a38fe)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/quantise_q.cu.tl
 // again: sagegen expand --spec specs/int8_fp8_d128.yaml --role quantise_q --arch sm_90a --io bf16 --mask none --variant q128_k128_s2_w8
 

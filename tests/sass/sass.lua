@@ -1,5 +1,5 @@
 -- sass: the instruction budgets of budgets.txt, held against what `sagegen sass` counts in the default variant of every shipped spec,
--- target and mask (bf16). No kernel may use local memory, spill, or have its wgmma serialised.
+-- target and mask (bf16), and in the tuning points of POINTS (specs of tests/gpu). No kernel may use local memory, spill, or have its wgmma serialised.
 -- usage: lua5.4 sass.lua test|rewrite|raise <sagegen> <source folder> <cache folder> <scratch folder>     SPDX-License-Identifier: Apache-2.0
 -- test: exit status 0 good, 1 failed, 77 skipped because there is no NVRTC or no nvdisasm.
 -- rewrite: makes budgets.txt of today's figures. raise: raises those that are exceeded. NVRTCs differ: rewrite with one, raise with others:
@@ -7,6 +7,10 @@
 local mode, sagegen, source, cache, scratch = table.unpack(arg)
 local SKIPPED, PROCESSES = 77, 2
 local BUDGETS = source .. "/tests/sass/budgets.txt"
+local POINTS = { -- beside the defaults: where registers are scarcest
+  { spec = "int8_fp8_points_d64", target = "sm_90a", variant = "q192_k128_s3_w12_f8" },
+  { spec = "int8_fp8_points_d128", target = "sm_90a", variant = "q192_k128_s3_w12_f8" },
+}
 
 -- -- Running -----------------------------------------------------------------
 
@@ -49,7 +53,8 @@ local function kernels_of(json)
   return kernels
 end
 
--- One sagegen for each share of the specs, side by side: most of the time is nvdisasm's. Kernels in the order of the specs' names.
+-- One sagegen for each share of the specs and for each point, side by side: most of the time is nvdisasm's. Kernels in the order of the
+-- specs' names, then the points as <spec>:<variant>.
 -- nil: one failed, its messages are printed.
 local function count_kernels()
   local shares, parts, kernels = {}, {}, {}
@@ -58,6 +63,10 @@ local function count_kernels()
     local share = #place % PROCESSES + 1
     shares[share] = (shares[share] or "") .. " --spec " .. quoted(spec)
     place[#place + 1] = spec:match("([^/]+)%.yaml$")
+  end
+  for _, point in ipairs(POINTS) do
+    shares[#shares + 1] = (" --spec %s --arch %s --variant %s"):format(quoted(source .. "/tests/gpu/specs/" .. point.spec .. ".yaml"), point.target, point.variant)
+    place[#place + 1] = point.spec .. ":" .. point.variant
   end
   for i, specs in ipairs(shares) do
     local out = quoted(scratch .. "/" .. i)
@@ -72,6 +81,7 @@ local function count_kernels()
       io.write(file_text(scratch .. "/" .. i .. ".err"))
     end
     for _, kernel in ipairs(kernels_of(file_text(scratch .. "/" .. i .. ".json"))) do
+      if i > #shares - #POINTS then kernel.spec = kernel.spec .. ":" .. kernel.variant end
       of_spec[kernel.spec] = of_spec[kernel.spec] or {}
       table.insert(of_spec[kernel.spec], kernel)
     end

@@ -20,17 +20,26 @@ enum {
     INVALID_DEVICE = 101,
     INVALID_IMAGE = 200,
     INVALID_CONTEXT = 201,
-    ILLEGAL_ADDRESS = 700
+    ILLEGAL_ADDRESS = 700,
+    CAPTURE_UNSUPPORTED = 900
 };
-enum { STACK_MAX = 32 };
+enum { STACK_MAX = 32, FAKE_CUDA_NODES_MAX = 64 };
+
+// What a captured stream was given; an executable one is a copy.
+struct fake_graph {
+    int count;
+    struct fake_cuda_launch launch[FAKE_CUDA_NODES_MAX];
+};
 
 struct fake_function {
     struct fake_function *next;
+    const struct fake_module *module;
     char name[128];
     int smem_dynamic_max;
 };
 
 struct fake_module {
+    void *context; /* that it was loaded into */
     struct fake_function *functions;
 };
 
@@ -38,16 +47,19 @@ static struct {
     pthread_mutex_t lock;
     int broken; /* the result of all further work: a context that a kernel broke */
     int caller; /* the process that called an entry first, which a forked one inherits; 0: none */
-    int sm, device_count, cuda_version, capturing;
+    int sm[FAKE_CUDA_DEVICES_MAX];
+    int device_count, cuda_version, capturing;
     size_t args_bytes;
     char fail_entry[64];
     int fail_result;
     void (*hook)(void *user, const struct fake_cuda_launch *launch);
     void *hook_user;
+    void *captured_stream;
+    struct fake_graph *captured; /* NULL: none */
     struct fake_cuda_counts counts;
     float elapsed_ms;
-    int primary; /* its address is the primary context */
-} state = {.elapsed_ms = 1, .lock = PTHREAD_MUTEX_INITIALIZER, .sm = 90, .device_count = 1, .cuda_version = 13000};
+    int primary[FAKE_CUDA_DEVICES_MAX]; /* their addresses are the primary contexts */
+} state = {.elapsed_ms = 1, .lock = PTHREAD_MUTEX_INITIALIZER, .sm = {90, 90, 90, 90}, .device_count = 1, .cuda_version = 13000};
 
 static struct fake_cuda_launch launch_log[FAKE_CUDA_LAUNCHES_MAX];
 static _Thread_local void *stack[STACK_MAX];
@@ -97,7 +109,7 @@ FAKE_CUDA_EXPORTS(FAKE_DECLARE)
 void fake_cuda_reset(void) {
     pthread_mutex_lock(&state.lock);
     state.caller = state.broken = 0;
-    state.sm = 90;
+    for (int i = 0; i < FAKE_CUDA_DEVICES_MAX; i++) state.sm[i] = 90;
     state.device_count = 1;
     state.cuda_version = 13000;
     state.capturing = 0;
@@ -114,7 +126,11 @@ int fake_cuda_caller(void) {
 }
 
 void fake_cuda_set_sm(int sm) {
-    state.sm = sm;
+    state.sm[0] = sm;
+}
+
+void fake_cuda_set_device_sm(int device, int sm) {
+    state.sm[device] = sm;
 }
 
 void fake_cuda_set_elapsed(float ms) {
@@ -219,7 +235,7 @@ FAKE_ENTRY(cuDeviceTotalMem_v2, size_t *bytes, int device) {
 
 FAKE_ENTRY(cuDeviceGetAttribute, int *value, int attribute, int device) {
     ENTER(NULL);
-    (void)device;
+    if (device < 0 || device >= state.device_count) return INVALID_DEVICE;
     switch (attribute) {
     case 13:
         *value = 1980000;
@@ -231,10 +247,10 @@ FAKE_ENTRY(cuDeviceGetAttribute, int *value, int attribute, int device) {
         *value = 50 << 20;
         return OK;
     case 75:
-        *value = state.sm / 10;
+        *value = state.sm[device] / 10;
         return OK;
     case 76:
-        *value = state.sm % 10;
+        *value = state.sm[device] % 10;
         return OK;
     case 97:
         *value = 227 << 10;
@@ -245,9 +261,8 @@ FAKE_ENTRY(cuDeviceGetAttribute, int *value, int attribute, int device) {
 }
 
 FAKE_ENTRY(cuDevicePrimaryCtxRetain, void **context, int device) {
-    (void)device;
     ENTER(&state.counts.retains);
-    *context = &state.primary;
+    *context = &state.primary[device];
     return OK;
 }
 
@@ -290,6 +305,7 @@ FAKE_ENTRY(cuModuleLoadData, void **module, const void *image) {
     if (!image || !memcmp(image, "BAD", 3)) return INVALID_IMAGE;
     struct fake_module *made = calloc(1, sizeof *made);
     if (!made) return 2;
+    made->context = stack[depth - 1];
     *module = made;
     pthread_mutex_lock(&state.lock);
     ++state.counts.modules;
@@ -315,6 +331,7 @@ FAKE_ENTRY(cuModuleGetFunction, void **function, void *module, const char *name)
     struct fake_function *made = calloc(1, sizeof *made);
     if (!made) return 2;
     snprintf(made->name, sizeof made->name, "%s", name);
+    made->module = owner;
     made->next = owner->functions;
     owner->functions = made;
     *function = made;
@@ -341,18 +358,29 @@ FAKE_ENTRY(cuFuncLoad, void *function) {
     return function ? OK : INVALID_VALUE;
 }
 
-static int launch_logged(const struct fake_function *launched, struct fake_cuda_launch launch, void **params, void **extra) {
+static void perform(const struct fake_cuda_launch *launch) {
+    pthread_mutex_lock(&state.lock);
+    if (state.counts.launches < FAKE_CUDA_LAUNCHES_MAX) launch_log[state.counts.launches] = *launch;
+    ++state.counts.launches;
+    pthread_mutex_unlock(&state.lock);
+    if (state.hook) state.hook(state.hook_user, launch);
+}
+
+static int launch_or_capture(const struct fake_function *launched, struct fake_cuda_launch launch, void **params,
+                             void **extra) {
     if (!launched || !launch.grid[0] || !launch.grid[1] || !launch.grid[2] || !launch.block[0] || extra)
         return INVALID_VALUE;
+    if (launched->module->context != launch.current_context) return INVALID_CONTEXT;
     if ((int)launch.smem_dynamic > 48 << 10 && (int)launch.smem_dynamic > launched->smem_dynamic_max)
         return INVALID_VALUE;
     memcpy(launch.function, launched->name, sizeof launch.function);
     if (state.args_bytes) memcpy(launch.args, params[0], state.args_bytes);
-    pthread_mutex_lock(&state.lock);
-    if (state.counts.launches < FAKE_CUDA_LAUNCHES_MAX) launch_log[state.counts.launches] = launch;
-    ++state.counts.launches;
-    pthread_mutex_unlock(&state.lock);
-    if (state.hook) state.hook(state.hook_user, &launch);
+    if (state.captured && state.captured_stream == launch.stream) {
+        if (state.captured->count == FAKE_CUDA_NODES_MAX) return 2;
+        state.captured->launch[state.captured->count++] = launch;
+        return OK;
+    }
+    perform(&launch);
     return OK;
 }
 
@@ -364,7 +392,7 @@ FAKE_ENTRY(cuLaunchKernel, void *function, unsigned grid_x, unsigned grid_y, uns
                                             .smem_dynamic = smem_bytes,
                                             .stream = stream,
                                             .current_context = stack[depth - 1]};
-    return launch_logged(function, launch, params, extra);
+    return launch_or_capture(function, launch, params, extra);
 }
 
 // CUlaunchConfig, of which the one attribute known here lets a launch start early.
@@ -387,7 +415,59 @@ FAKE_ENTRY(cuLaunchKernelEx, const struct launch_config *config, void *function,
                                       .early = config->attributes->value[0]};
     memcpy(launch.grid, config->grid, sizeof launch.grid);
     memcpy(launch.block, config->block, sizeof launch.block);
-    return launch_logged(function, launch, params, extra);
+    return launch_or_capture(function, launch, params, extra);
+}
+
+/* -- Graphs: one stream at a time ---------------------------------------------------------------------------------
+ */
+
+FAKE_ENTRY(cuStreamBeginCapture_v2, void *stream, int mode) {
+    ENTER_TO_WORK(NULL);
+    (void)mode;
+    if (!stream || state.captured) return CAPTURE_UNSUPPORTED;
+    state.captured_stream = stream;
+    state.captured = calloc(1, sizeof *state.captured);
+    return state.captured ? OK : 2;
+}
+
+FAKE_ENTRY(cuStreamEndCapture, void *stream, void **graph) {
+    ENTER(NULL);
+    if (!state.captured || state.captured_stream != stream) return INVALID_VALUE;
+    *graph = state.captured;
+    state.captured = NULL;
+    return OK;
+}
+
+FAKE_ENTRY(cuGraphInstantiateWithFlags, void **exec, void *graph, unsigned long long flags) {
+    ENTER(NULL);
+    struct fake_graph *copy = malloc(sizeof *copy);
+    if (flags || !copy) return INVALID_VALUE;
+    memcpy(copy, graph, sizeof *copy);
+    *exec = copy;
+    return OK;
+}
+
+FAKE_ENTRY(cuGraphLaunch, void *exec, void *stream) {
+    ENTER_TO_WORK(NULL);
+    const struct fake_graph *graph = exec;
+    for (int i = 0; i < graph->count; i++) {
+        struct fake_cuda_launch launch = graph->launch[i];
+        launch.stream = stream;
+        perform(&launch);
+    }
+    return OK;
+}
+
+FAKE_ENTRY(cuGraphExecDestroy, void *exec) {
+    ENTER(NULL);
+    free(exec);
+    return OK;
+}
+
+FAKE_ENTRY(cuGraphDestroy, void *graph) {
+    ENTER(NULL);
+    free(graph);
+    return OK;
 }
 
 /* -- Streams and events ---------------------------------------------------------------------------------------------
@@ -404,8 +484,7 @@ FAKE_ENTRY(cuThreadExchangeStreamCaptureMode, int *mode) {
 
 FAKE_ENTRY(cuStreamIsCapturing, void *stream, int *status) {
     ENTER(NULL);
-    (void)stream;
-    *status = state.capturing ? 1 : 0;
+    *status = state.capturing || (state.captured && state.captured_stream == stream) ? 1 : 0;
     return OK;
 }
 
@@ -431,7 +510,7 @@ FAKE_ENTRY(cuStreamSynchronize, void *stream) {
 FAKE_ENTRY(cuStreamGetCtx, void *stream, void **context) {
     ENTER(NULL);
     (void)stream;
-    *context = &state.primary;
+    *context = &state.primary[0];
     return OK;
 }
 

@@ -5,7 +5,8 @@
 // Device memory is host memory (cuMemAlloc is malloc), work on streams happens at once, kernels do nothing unless a
 // hook is set. As with the real driver, a process is refused whose parent called any entry before it forked: every
 // entry then returns 3 (CUDA_ERROR_NOT_INITIALIZED). Any image loads as a module with any function, except one that
-// begins with "BAD" (CUDA_ERROR_INVALID_IMAGE). SPDX-License-Identifier: Apache-2.0
+// begins with "BAD" (CUDA_ERROR_INVALID_IMAGE); it is launched in the context that it was loaded into, or refused.
+// SPDX-License-Identifier: Apache-2.0
 #ifndef FAKE_CUDA_H
 #define FAKE_CUDA_H
 
@@ -13,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define FAKE_CUDA_DEVICES_MAX  4
 #define FAKE_CUDA_LAUNCHES_MAX 4096
 #define FAKE_CUDA_ARGS_MAX     1024
 
@@ -43,7 +45,8 @@ struct fake_cuda_counts {
     X(void, reset, (void))                                                                                             \
     /* The process that called an entry first, here or before it forked this one; 0: none. */                          \
     X(int, caller, (void))                                                                                             \
-    X(void, set_sm, (int sm))                                                                                          \
+    X(void, set_sm, (int sm)) /* of device 0 */                                                                        \
+    X(void, set_device_sm, (int device, int sm))                                                                       \
     X(void, set_device_count, (int count))                                                                             \
     /* Between any two events; a launch hook may say what its kernel took. Default 1. */                                \
     X(void, set_elapsed, (float ms))                                                                                   \

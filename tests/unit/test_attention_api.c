@@ -278,7 +278,7 @@ static const struct desc_rule {
 } desc_rules[] = {
 #define DESC .size = sizeof(sage_attention_desc), .dtype = SAGE_FP16
     {{.size = 0, .head_dim_qk = 128}, "desc.size = 0"},
-    {{.size = sizeof(sage_attention_desc) - 1, .head_dim_qk = 128}, "desc.size ="},
+    {{.size = offsetof(sage_attention_desc, flags), .head_dim_qk = 128}, "desc.size ="},
     {{.size = 123456789, .head_dim_qk = 128}, "desc.size = 123456789"},
     {{.size = sizeof(sage_attention_desc), .dtype = (sage_dtype)2, .head_dim_qk = 128}, "desc.dtype = 2"},
     {{DESC, .head_dim_qk = 0}, "desc.head_dim_qk = 0"},

@@ -120,6 +120,61 @@ static void test_derived_spec_has_its_own_hash_and_no_contradictions(void **stat
     spec_free(&k.spec);
 }
 
+/* -- Which points can run ---------------------------------------------------- */
+
+// Sums of 13 bits lose up to 2 % of what V has in common over 1024 keys.
+static void test_long_sums_need_v_without_its_mean(void **state) {
+    (void)state;
+    struct kernels k = {.context = NULL};
+    open_spec(&k, "int8_fp8_d64");
+    const struct variant short_tiles = {128, 64, 2, 8, 0}, long_tiles = {128, 128, 2, 8, 0};
+    char why[160];
+    k.spec.flush_tiles = 2;
+    assert_null(plan_applicable(&k.spec, SPEC_TARGET_SM_90A, short_tiles, why, sizeof why));
+    assert_non_null(plan_applicable(&k.spec, SPEC_TARGET_SM_90A, long_tiles, why, sizeof why));
+    assert_non_null(strstr(why, "256 keys in 13 bits: more than 128 need smooth.v: mean"));
+    k.spec.smooth_v = SPEC_SMOOTH_MEAN;
+    assert_null(plan_applicable(&k.spec, SPEC_TARGET_SM_90A, long_tiles, why, sizeof why));
+    spec_free(&k.spec);
+}
+
+// A point that sums in place brings what such sums need, and is no point of other targets or of the safe form.
+static void test_point_that_sums_in_place(void **state) {
+    (void)state;
+    struct kernels k = {.context = NULL};
+    static const char text[] =
+        "kernel: attention_forward\nname: points\nhead_dim: 64\nqk: {format: int8}\n"
+        "pv: {p: fp8_e4m3, v: fp8_e4m3}\nsmooth: {k: mean}\nsoftmax: {row_sum: quantised}\ntargets: [sm_89, sm_90a]\n"
+        "tune: {tile_q: [128, 192], tile_k: [128, 64], stages: [2, 3], warps: [8, 12], in_place: [1, 8]}\n";
+    struct diag d = {0};
+    assert_true(spec_parse(&k.spec, "points.yaml", text, strlen(text), &d));
+    diag_free(&d);
+    struct plan_request r = {.spec = &k.spec, .target = SPEC_TARGET_SM_90A, .io = SPEC_IO_BF16};
+    struct plan plan;
+    char why[160];
+    assert_true(variants_find(&k.spec, "q192_k128_s3_w12_f8", &r.variant));
+    assert_null(plan_applicable(&k.spec, r.target, r.variant, why, sizeof why));
+    plan_make(&plan, &r);
+    assert_int_equal(plan.flush_tiles, 8);
+    assert_int_equal(plan.lazy_rescale, 4);
+    assert_true(plan.smooth_v);
+    assert_non_null(strstr(plan.entry, "_q192_k128_s3_w12_f8_"));
+    assert_non_null(plan_applicable(&k.spec, SPEC_TARGET_SM_89, r.variant, why, sizeof why));
+    assert_non_null(strstr(why, "only wgmma sums over tiles"));
+    assert_true(variants_find(&k.spec, "q192_k64_s2_w12", &r.variant)); // three warpgroups, and no warpgroups
+    assert_null(plan_applicable(&k.spec, SPEC_TARGET_SM_90A, r.variant, why, sizeof why));
+    assert_non_null(plan_applicable(&k.spec, SPEC_TARGET_SM_89, r.variant, why, sizeof why));
+    assert_non_null(strstr(why, "170 registers a thread are too few for mma.sync"));
+    assert_true(variants_find(&k.spec, "q128_k128_s2_w8", &r.variant)); // the spec's own form
+    plan_make(&plan, &r);
+    assert_true(plan.flush_tiles == 1 && plan.lazy_rescale == 0 && !plan.smooth_v);
+    spec_derive(&k.spec, k.spec.name, 64, 64, true);
+    assert_true(variants_find(&k.spec, "q192_k128_s3_w12_f8", &r.variant));
+    assert_non_null(plan_applicable(&k.spec, SPEC_TARGET_SM_90A, r.variant, why, sizeof why));
+    assert_non_null(strstr(why, "the safe form adds to fp32 after every tile"));
+    spec_free(&k.spec);
+}
+
 /* -- Messages ---------------------------------------------------------------- */
 
 static void report(const char *log, const char *ptx, struct buf *out, int *errors) {
@@ -381,6 +436,8 @@ int main(void) {
         cmocka_unit_test(test_family_is_the_name_up_to_the_head_dim),
         cmocka_unit_test(test_metadata_of_another_plan_do_not_match),
         cmocka_unit_test(test_derived_spec_has_its_own_hash_and_no_contradictions),
+        cmocka_unit_test(test_long_sums_need_v_without_its_mean),
+        cmocka_unit_test(test_point_that_sums_in_place),
         cmocka_unit_test(test_front_end_errors_point_at_template_lines),
         cmocka_unit_test(test_ptxas_errors_without_ptx_stay_as_they_are),
         cmocka_unit_test(test_ptxas_errors_with_and_without_a_place),

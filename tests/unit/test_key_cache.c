@@ -3,11 +3,13 @@
 // gives up root where the test has it. SPDX-License-Identifier: Apache-2.0
 #include "runtime_fixture.h"
 #include "cache.h"
+#include "cache_damaged.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define KEY_A "00112233445566778899aabbccddeeff"
 #define KEY_B "0011223344556677889900aabbccddee"
@@ -399,6 +401,50 @@ static void odd_things_in_the_place_of_an_entry(void **state) {
     sage_context_destroy(context);
 }
 
+// Two processes read the same damaged entry; one of them has already put a good one in its place.
+static void a_good_entry_is_not_moved_aside(void **state) {
+    (void)state;
+    char path[512];
+    struct stat damaged;
+    sage_context *context = fixture_context(directory, &log_lines);
+    put(context, KEY_A);
+    entry_path(path, KEY_A, "");
+    assert_int_equal(stat(path, &damaged), 0);
+    assert_int_equal(cache_remove(context, KEY_A), SAGE_OK);
+    put(context, KEY_B); // takes the inode, where it is given again at once
+    put(context, KEY_A);
+    const struct safe_policy policy = {.forbidden_mode = 022};
+    struct safe_why why;
+    int root = safe_dir_open(AT_FDCWD, directory, policy, &why), shard = safe_dir_open(root, "00", policy, &why);
+    assert_false(cache_damaged_take(root, policy, shard, KEY_A, &damaged, "0123456789abcdef"));
+    assert_int_equal(count_in("damaged"), 0);
+    expect_hit(context, KEY_A);
+    close(shard);
+    close(root);
+    sage_context_destroy(context);
+}
+
+static void links_in_the_place_of_directories_are_refused(void **state) {
+    (void)state;
+    const char *const names[] = {"tmp", "00", "index"};
+    char path[512], target[64];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        fixture_directory(target);
+        sage_context *context = fixture_context(directory, NULL);
+        snprintf(path, sizeof path, "%s/%s", directory, names[i]);
+        assert_int_equal(symlink(target, path), 0);
+        put(context, KEY_A); // kept in memory, or beside the link
+        expect_hit(context, KEY_A);
+        char key[KEY_BYTES];
+        assert_int_equal(cache_index_put(context, KEY_A, KEY_A), SAGE_OK);
+        assert_int_equal(cache_index_get(context, KEY_A, key), SAGE_OK);
+        assert_int_equal(rmdir(target), 0); // nothing was written through the link
+        sage_context_destroy(context);
+        fixture_remove_tree(directory);
+        assert_int_equal(mkdir(directory, 0700), 0);
+    }
+}
+
 /* -- Directories ----------------------------------------------------------------------------------------------------
  */
 
@@ -541,6 +587,112 @@ static void directories_come_from_the_environment(void **state) {
     free(old_home);
 }
 
+/* -- Collection -----------------------------------------------------------------------------------------------------
+ */
+
+static void set_age(const char *key, long long seconds) {
+    char path[512];
+    entry_path(path, key, "");
+    const struct timespec then = {.tv_sec = time(NULL) - seconds}, both[2] = {then, then};
+    assert_int_equal(utimensat(AT_FDCWD, path, both, 0), 0);
+}
+
+static struct cache_collected collect(sage_context *context, long long idle_seconds, uint64_t bytes) {
+    const struct cache_limits limits = {.idle_seconds = idle_seconds, .bytes = bytes};
+    struct cache_collected done;
+    assert_int_equal(cache_collect(context, &limits, &done), SAGE_OK);
+    return done;
+}
+
+static void collection_goes_by_use(void **state) {
+    (void)state;
+    const long long day = 24 * 3600;
+    sage_context *context = fixture_context(directory, NULL);
+    put(context, KEY_A);
+    put(context, KEY_B);
+    put(context, KEY_C);
+    set_age(KEY_A, 100 * day);
+    set_age(KEY_B, 100 * day);
+    set_age(KEY_C, 50 * day);
+    expect_hit(context, KEY_B); // used now
+    struct cache_collected done = collect(context, 90 * day, UINT64_MAX);
+    assert_int_equal(done.entries, 1);
+    assert_int_equal(done.kept, 2);
+    assert_true(done.bytes > 5000 && done.kept_bytes == 2 * done.bytes);
+    expect_miss(context, KEY_A);
+    set_age(KEY_C, 50 * day);
+    set_age(KEY_B, 49 * day);
+    done = collect(context, 90 * day, done.kept_bytes - 1); // one too many: the one unused for longer goes
+    assert_int_equal(done.entries, 1);
+    expect_miss(context, KEY_C);
+    expect_hit(context, KEY_B);
+    assert_int_equal(collect(context, 90 * day, 0).kept, 0);
+    expect_miss(context, KEY_B);
+    assert_int_equal(count_in("tmp"), 0);
+    put(context, KEY_B);
+    expect_hit(context, KEY_B);
+    sage_context_destroy(context);
+}
+
+static void collection_removes_what_nobody_can_use(void **state) {
+    (void)state;
+    char path[512];
+    sage_context *context = fixture_context(directory, &log_lines);
+    put(context, KEY_A);
+    put(context, KEY_B);
+    entry_path(path, KEY_B, "kernel.cubin");
+    flip_bit(path);
+    expect_miss(context, KEY_B);
+    assert_int_equal(count_in("damaged"), 1);
+    assert_int_equal(cache_index_put(context, KEY_A, KEY_A), SAGE_OK);
+    assert_int_equal(cache_index_put(context, KEY_B, KEY_B), SAGE_OK); // its entry is gone
+    assert_int_equal(cache_index_put(context, KEY_C, KEY_A), SAGE_OK);
+    snprintf(path, sizeof path, "%s/index/ff/%s", directory, KEY_C);
+    flip_bit(path);
+    snprintf(path, sizeof path, "%s/tmp/x0123456789abcdef", directory); // of a removal that was killed
+    assert_int_equal(mkdir(path, 0700), 0);
+    struct cache_collected done = collect(context, 1000, UINT64_MAX);
+    assert_int_equal(done.entries, 0);
+    assert_int_equal(done.damaged, 1);
+    assert_int_equal(done.lines, 2);
+    assert_int_equal(count_in("damaged"), 0);
+    assert_int_equal(count_in("tmp"), 0);
+    char key[KEY_BYTES];
+    assert_int_equal(cache_index_get(context, KEY_A, key), SAGE_OK);
+    expect_hit(context, KEY_A);
+    sage_context_destroy(context);
+    context = fixture_context(NULL, NULL);
+    const struct cache_limits limits = {0};
+    assert_int_equal(cache_collect(context, &limits, &done), SAGE_ERROR_CACHE);
+    sage_context_destroy(context);
+}
+
+// Entries, and leftovers, from a time that has not come yet.
+static void the_clock_may_go_backwards(void **state) {
+    (void)state;
+    const long long year = 365LL * 24 * 3600;
+    char path[512];
+    struct stat info;
+    sage_context *context = fixture_context(directory, NULL);
+    put(context, KEY_A);
+    put(context, KEY_B);
+    set_age(KEY_A, -10 * year);
+    set_age(KEY_B, -3600);
+    assert_int_equal(collect(context, 10, UINT64_MAX).entries, 0);
+    expect_hit(context, KEY_A);
+    entry_path(path, KEY_A, "");
+    assert_int_equal(stat(path, &info), 0);
+    assert_true(info.st_mtime <= time(NULL)); // it ages from now on
+    expect_hit(context, KEY_B);
+    snprintf(path, sizeof path, "%s/tmp/t0123456789abcdef", directory);
+    assert_int_equal(mkdir(path, 0700), 0);
+    const struct timespec future = {.tv_sec = time(NULL) + year}, both[2] = {future, future};
+    assert_int_equal(utimensat(AT_FDCWD, path, both, 0), 0);
+    put(context, KEY_C);
+    assert_int_equal(count_in("tmp"), 0);
+    sage_context_destroy(context);
+}
+
 /* -- Request index --------------------------------------------------------------------------------------------------
  */
 
@@ -601,6 +753,11 @@ int main(void) {
         TEST(damaged_entries_are_rebuilt),
         TEST(the_newest_damaged_entries_are_kept),
         TEST(odd_things_in_the_place_of_an_entry),
+        TEST(a_good_entry_is_not_moved_aside),
+        TEST(links_in_the_place_of_directories_are_refused),
+        TEST(collection_goes_by_use),
+        TEST(collection_removes_what_nobody_can_use),
+        TEST(the_clock_may_go_backwards),
         TEST(unsafe_directories_are_refused),
         TEST(another_owner_is_refused),
         TEST(read_only_directory_is_read),

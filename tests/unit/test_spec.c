@@ -173,6 +173,7 @@ static void test_canonical(void **state) {
                                    "softmax.lazy_rescale_log2: 8\n"
                                    "softmax.row_sum: quantised\n"
                                    "targets: [sm_121a, sm_120f]\n"
+                                   "tune.in_place: [1]\n"
                                    "tune.stages: [3]\n"
                                    "tune.tile_k: [32]\n"
                                    "tune.tile_q: [64, 128]\n"
@@ -225,7 +226,7 @@ static void test_fields(void **state) {
         assert_true(strlen(json_string_value(json_object_get(field, "path"))) > 0);
         assert_true(strlen(json_string_value(json_object_get(field, "help"))) > 0);
     }
-    assert_int_equal(json_array_size(fields), 31);
+    assert_int_equal(json_array_size(fields), 32);
     assert_string_equal(json_string_value(json_object_get(json_array_get(fields, 3), "allowed")), "bf16|fp16");
     json_decref(fields);
     buf_free(&out);

@@ -84,7 +84,7 @@ static void test_every_entry_of_the_table_is_there(void **state) {
     (void)state;
 #define ENTRY_IS_THERE(member, symbol, required, parameters) assert_non_null(vm_driver_entry(symbol));
     DRIVER_ENTRIES(ENTRY_IS_THERE)
-    assert_null(vm_driver_entry("cuGraphLaunch"));
+    assert_null(vm_driver_entry("cuGraphClone"));
 }
 
 static void test_device(void **state) {
@@ -133,6 +133,44 @@ static void test_memory_and_launch(void **state) {
     device_event_destroy(&d, from);
     device_event_destroy(&d, to);
     assert_int_equal(d.driver.api.module_unload(module), DRIVER_SUCCESS);
+    device_close(&d);
+}
+
+// What is captured runs when it is replayed, as often as that, with the parameters of its time; a capture takes no more
+// than launches.
+static void test_capture_and_replay(void **state) {
+    (void)state;
+    struct seen seen;
+    struct device d = open_machine(&seen);
+    float y[64] = {0}, x = 0.5f;
+    void *memory, *params[] = {&memory, &x};
+    sage_stream stream;
+    device_graph graph, none;
+    driver_module module;
+    driver_function add = load(&d, add_ptx, "add", &module);
+    const struct driver_api *api = &d.driver.api;
+    int status = -1;
+    assert_true(device_alloc(&d, sizeof y, &memory) && device_upload(&d, memory, y, sizeof y, NULL));
+    assert_true(device_stream_create(&d, &stream));
+    assert_false(device_capture_begin(&d, NULL)); // the legacy stream
+    assert_false(device_capture_end(&d, stream, &none));
+    assert_true(device_capture_begin(&d, stream));
+    assert_int_equal(api->stream_is_capturing(stream, &status), DRIVER_SUCCESS);
+    assert_int_equal(status, 1);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(api->launch_kernel(add, 1, 1, 1, 64, 1, 1, 0, stream, params, NULL), DRIVER_SUCCESS);
+    assert_false(device_synchronize(&d, stream));
+    assert_false(device_memset_u8(&d, memory, 1, 4, stream));
+    assert_false(device_upload(&d, memory, y, sizeof y, stream));
+    x = 100;
+    assert_true(device_capture_end(&d, stream, &graph));
+    assert_int_equal(vm_driver_totals().launches, 0);
+    for (int i = 0; i < 3; i++) assert_true(device_graph_launch(&d, graph, stream));
+    assert_true(device_download(&d, y, memory, sizeof y, stream));
+    for (int i = 0; i < 64; i++) assert_true(y[i] == 3.0f);
+    device_graph_destroy(&d, graph);
+    device_stream_destroy(&d, stream);
+    assert_int_equal(api->module_unload(module), DRIVER_SUCCESS);
     device_close(&d);
 }
 
@@ -282,6 +320,7 @@ int main(void) {
         cmocka_unit_test(test_every_entry_of_the_table_is_there),
         cmocka_unit_test(test_device),
         cmocka_unit_test(test_memory_and_launch),
+        cmocka_unit_test(test_capture_and_replay),
         cmocka_unit_test(test_early_launch),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_fault),

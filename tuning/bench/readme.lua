@@ -88,12 +88,15 @@ end
 
 local blocks = {}
 
-function blocks.figures()
-  local record = load_json("figures.json")
+local function figures(name)
+  local record = load_json(name)
   return table_of("| figure | measured | goal |", record.figures, function(row)
     return ("| %s | %s %s | %s |"):format(row.name, row.value, row.unit, row.goal)
   end) .. ("\n\n%s: `%s`"):format(record.machine, record.command)
 end
+
+function blocks.figures() return figures("figures.json") end
+function blocks.start() return figures("start.json") end
 
 function blocks.verified()
   local record = load_json("verify_h100.json")

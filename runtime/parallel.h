@@ -1,9 +1,9 @@
 // parallel: a loop over independent work items on a few threads. In: a count and a function. Items run in any order,
 // each once. Where a thread cannot be started its share is done by the others, so it never fails. No state outlives a
-// call.
+// call. The threads take no signals.
 // SPDX-License-Identifier: Apache-2.0
-#ifndef SAGE_REFERENCE_PARALLEL_H
-#define SAGE_REFERENCE_PARALLEL_H
+#ifndef SAGE_PARALLEL_H
+#define SAGE_PARALLEL_H
 
 #include <stddef.h>
 

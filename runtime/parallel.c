@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parallel.h"
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -32,7 +33,11 @@ void parallel_for(size_t count, int threads, void (*work)(void *user, size_t i),
     atomic_init(&loop.next, 0);
     pthread_t thread[THREAD_LIMIT];
     size_t wanted = thread_count(count, threads), started = 0;
+    sigset_t every, before;
+    sigfillset(&every);
+    pthread_sigmask(SIG_SETMASK, &every, &before); // inherited by the new threads
     while (started + 1 < wanted && pthread_create(&thread[started], NULL, run_items, &loop) == 0) started++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     run_items(&loop);
     for (size_t i = 0; i < started; i++) pthread_join(thread[i], NULL);
 }
