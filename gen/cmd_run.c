@@ -27,7 +27,8 @@ enum { WHY_BYTES = 2048, REPEAT_MAX = 100000, SLOW_CHECK = 2000000000 };
     X(OUT, "out", "FILE", "the result, .npy: shaped like Q; fp16 as fp16, bf16 as f32")                                \
     X(LSE, "lse", "FILE", "also write log-sum-exp of the scores, natural log, f32 [batch, heads, rows]")               \
     X(SPEC, "spec", "SPEC", "a spec file, or a shipped spec by name")                                                  \
-    X(PRECISION, "precision", "NAME", "int8_fp16, int8_fp8, int8_fp8acc16, fp4, fp8_fp8 or auto (the default)")        \
+    X(PRECISION, "precision", "NAME",                                                                                  \
+      "int8_fp16|int8_fp8|int8_fp8acc16|fp4|fp8_fp8|fp8_fp4|fp4_fp8|auto (the default)")                               \
     X(DEVICE, "device", "NAME", "cuda (GPU 0), cuda:N, or vm, the PTX virtual machine (default: cuda, else vm)")       \
     X(ARCH, "arch", "TARGET", "of the machine (default: sm_90a, or the spec's first; fp4: sm_120a)")                   \
     X(EMULATE, "emulate", "fp4", "run an fp4 spec on a GPU without 4-bit tensor cores (sm_80 to sm_90): slow, same operands")  \
@@ -159,8 +160,8 @@ static bool parse_word(const struct run *run, enum run_option option, const char
 static bool parse_values(struct run *run) {
     static const char *const layouts[] = {"bhnd", "bnhd", NULL};       // enum run_layout
     static const char *const types[] = {"auto", "bf16", "fp16", NULL}; // enum run_io
-    static const char *const precisions[] = {"auto", "int8_fp16", "int8_fp8", "int8_fp8acc16",
-                                             "fp4",  "fp8_fp8",   NULL}; // sage_precision
+    static const char *const precisions[] = {"auto",    "int8_fp16", "int8_fp8", "int8_fp8acc16", "fp4", "fp8_fp8",
+                                             "fp8_fp4", "fp4_fp8",   NULL}; // sage_precision
     const char *const *value = run->value;
     int layout, io, precision;
     if (!parse_word(run, OPTION_LAYOUT, layouts, &layout) || !parse_word(run, OPTION_IO, types, &io) ||

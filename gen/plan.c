@@ -38,15 +38,21 @@ static int panel_bytes(int row_bytes)
     return row_bytes % 128 == 0 ? 128 : row_bytes % 64 == 0 ? 64 : 32;
 }
 
+// 4-bit operands in either product: a warp goes over the keys in steps of 64.
+static bool uses_steps(const struct spec *spec)
+{
+    return is_fp4(spec->qk_format) || is_fp4(spec->p_format);
+}
+
 static bool uses_wgmma(const struct spec *spec, const struct arch *arch)
 {
-    return arch->wgmma && !is_fp4(spec->qk_format);
+    return arch->wgmma && !uses_steps(spec);
 }
 
 // The block-scaled mma.sync of Blackwell, fed by a producer warp through the bulk copy engine.
 static bool uses_block_scaled(const struct spec *spec, const struct arch *arch)
 {
-    return arch->block_scaled_mma && is_fp4(spec->qk_format);
+    return arch->block_scaled_mma && uses_steps(spec);
 }
 
 static bool uses_barriers(const struct spec *spec, const struct arch *arch)
@@ -64,7 +70,9 @@ static bool needs_stats_v(const struct spec *spec, enum spec_io io)
 static void plan_sizes(struct plan *p, const struct spec *spec, struct variant v)
 {
     const bool qk4 = is_fp4(spec->qk_format), v4 = is_fp4(spec->v_format);
-    p->fp4 = qk4;
+    p->qk4 = qk4;
+    p->pv4 = v4;
+    p->fp4 = uses_steps(spec);
     p->head_dim_qk = spec->head_dim_qk;
     p->head_dim_v = spec->head_dim_v;
     p->d_qk = round_up(spec->head_dim_qk, qk4 ? 64 : 32);
@@ -109,15 +117,16 @@ static void plan_flush(struct plan *p, const struct spec *spec, struct variant v
 }
 
 // The row sum of the quantised P as one more column tile of O: from 8 rows of ones behind V in one wgmma where V is one panel and the
-// width is legal, else from a wgmma of its own.
-static void plan_row_sum(struct plan *p, const struct spec *spec, bool wgmma)
+// width is legal, else from an MMA of its own.
+static void plan_row_sum(struct plan *p, const struct spec *spec, const struct arch *arch)
 {
-    const bool quantised = wgmma && spec->row_sum == SPEC_ROW_SUM_QUANTISED;
-    const bool fresh = wgmma && spec->v_format == SPEC_FORMAT_FP8_E4M3 && p->flush_tiles == 1;
-    p->sum_in_pv = quantised && p->v_panel_bytes == p->v_row_bytes && p->d_v + 8 <= 256;
-    p->pv_tiles = p->d_v / 8 + quantised;
-    p->o_tiles = fresh ? p->d_v / 8 : p->pv_tiles;
-    if (is_fp4(spec->v_format) && spec->row_sum == SPEC_ROW_SUM_QUANTISED) p->o_tiles++; // a column of ones that is no part of V
+    const bool wgmma = uses_wgmma(spec, arch), quantised = spec->row_sum == SPEC_ROW_SUM_QUANTISED;
+    const bool fp8 = spec->v_format == SPEC_FORMAT_FP8_E4M3, fresh = wgmma && fp8 && p->flush_tiles == 1;
+    p->pv_in_place = p->fp4 && !(fp8 && (spec->safe || !arch->block_scaled_mma)); // Blackwell keeps 25 bits of a sum of fp8 products
+    p->sum_in_o = p->pv_in_place && quantised; // from a column of ones that is no part of V
+    p->sum_in_pv = wgmma && quantised && p->v_panel_bytes == p->v_row_bytes && p->d_v + 8 <= 256;
+    p->pv_tiles = p->d_v / 8 + (wgmma && quantised);
+    p->o_tiles = (fresh ? p->d_v / 8 : p->pv_tiles) + p->sum_in_o;
 }
 
 // Slots of K, V and delta_s each in a row; or, for block-scaled MMA, each slot with its three parts together, so that one base addresses
@@ -166,12 +175,13 @@ static int quantiser_threads(const struct plan *p)
     return rows * chunks;
 }
 
-// Registers of a quantiser. fp4: a block of V's channel, and the search for its scale. 8 bits: 16 bytes of each item of its longer tile, which
-// are all loaded before the first is used, or its 8 rotated values; and the rest.
+// Registers of a quantiser. 4 bits: a block of V's channel, and the search for its scale. 8 bits: 16 bytes of each item of its longer tile,
+// which are all loaded before the first is used, or its 8 rotated values; and the rest.
 static int quantiser_registers(const struct plan *p, bool rotate)
 {
     const int items = at_least(p->tile_q, p->tile_k) * (p->d_qk / 8) / p->quant_threads;
-    return p->fp4 ? 96 : 48 + (rotate ? 8 : 4) * at_least(items, 8);
+    const int four = p->qk4 || p->pv4 ? 96 : 0, eight = p->qk4 && p->pv4 ? 0 : 48 + (rotate && !p->qk4 ? 8 : 4) * at_least(items, 8);
+    return at_least(four, eight);
 }
 
 static void plan_quantiser(struct plan *p, const struct spec *spec)
@@ -180,19 +190,21 @@ static void plan_quantiser(struct plan *p, const struct spec *spec)
     p->quant_blocks = 65536 / (quantiser_registers(p, spec->rotate_qk != SPEC_ROTATE_NONE) * p->quant_threads);
     const int groups = at_least(p->tile_q, p->tile_k) * 8;
     const int means = p->q_group ? p->tile_q / p->q_group * p->d_qk * 4 : 0;
-    const int qk = p->fp4 ? 4 * p->d_qk + means + groups : groups;
-    const int v = (p->fp4 ? p->tile_k * (p->d_v + 8) * 2 : p->d_v * p->v_row_bytes) + 2 * 4 * p->d_v;
+    const int qk = p->qk4 ? 4 * p->d_qk + means + groups : groups;
+    const int v = (p->pv4 ? p->tile_k * (p->d_v + 8) * 2 : p->d_v * p->v_row_bytes) + 2 * 4 * p->d_v;
     const int dot = p->tile_q * (p->d_qk / 32) * 4;
     const int stats = 8 * 4 * (p->quant_threads + at_least(p->d_qk, p->d_v) / 8);
     p->quant_q_smem_bytes = round_up(qk, 16);
     p->quant_kv_smem_bytes = round_up(at_least(at_least(qk, v), at_least(dot, stats)), 16);
 }
 
-static void plan_registers(struct plan *p)
+// A producer warpgroup hands registers on to the warps that compute, unless the block is so small that each thread starts with more than
+// they would have: setmaxnreg.inc must not lower the count.
+static void plan_registers(struct plan *p, const struct arch *arch)
 {
-    const bool moved = p->warps > 4; // with a producer of 4 warps: so few threads may have 255 registers each from the start
-    p->consumer_registers = !moved ? 0 : p->warps == 12 ? 160 : 240;
-    p->producer_registers = moved ? 24 : 0;
+    const int producer = 24, rest = (arch->registers_sm - 128 * producer) / (32 * p->warps) / 8 * 8;
+    p->consumer_registers = rest < 240 ? rest : 240;
+    p->producer_registers = arch->registers_sm / (128 + 32 * p->warps) > p->consumer_registers ? 0 : producer;
 }
 
 // Registers a thread of the attention kernel needs, roughly: output, fresh accumulator, scores, packed P, Q, the rest. Fitted to what
@@ -204,7 +216,7 @@ static int registers_estimate(const struct plan *p, const struct spec *spec, boo
     const int q = (p->q_resident ? p->qk_row_bytes / 8 : 8) * p->m_tiles;
     if (wgmma && spec->overlap == SPEC_OVERLAP_PV) return output + (fresh ? p->d_v / 2 : 0) + scores + packed + 36; // P stays beside the next scores
     if (wgmma) return output + (fresh ? p->d_v / 2 : 0) + scores + packed / 2 + (p->flush_tiles > 1 ? 24 : 36);
-    if (p->fp4) return output + scores + q + 64; // float scores from the start
+    if (p->fp4) return output + scores + q + 64; // float scores from the start, of 64 keys at a time
     const int temporary = spec->v_format == SPEC_FORMAT_FP8_E4M3 ? 8 * p->m_tiles : 0;
     return output + temporary + 2 * scores + packed / 2 + q + 48; // the compiler keeps integer scores beside their fp32 form
 }
@@ -213,7 +225,7 @@ static int registers_estimate(const struct plan *p, const struct spec *spec, boo
 static void plan_residence(struct plan *p, const struct spec *spec, bool wgmma)
 {
     p->q_resident = true;
-    if (!wgmma && !p->fp4) p->q_resident = registers_estimate(p, spec, wgmma) <= 232;
+    if (!wgmma && !p->qk4) p->q_resident = registers_estimate(p, spec, wgmma) <= 232;
 }
 
 /* ---- applicable ---------------------------------------------------------------------------------------------------------------------- */
@@ -226,14 +238,12 @@ static void plan_residence(struct plan *p, const struct spec *spec, bool wgmma)
 
 static const char *applicable_shape(const struct spec *spec, const struct arch *arch, struct variant v, char *why, size_t n)
 {
-    const bool fp4 = is_fp4(spec->qk_format) || is_fp4(spec->v_format);
-    REFUSE(fp4 && is_fp4(spec->qk_format) != is_fp4(spec->v_format), "4-bit and 8-bit operands are not mixed yet")
     const bool fp8 = spec->qk_format == SPEC_FORMAT_FP8_E4M3 || spec->v_format == SPEC_FORMAT_FP8_E4M3;
     REFUSE(fp8 && !arch->fp8_mma, "%s has no fp8 MMA", spec_target_text(arch->target))
     REFUSE(v.tile_q % (16 * v.warps) != 0, "tile_q = %d is no multiple of 16 rows for each of %d warps", v.tile_q, v.warps)
     REFUSE(spec->overlap == SPEC_OVERLAP_QK && arch->block_scaled_mma && v.tile_k % 128 != 0,
            "tile_k = %d must be a multiple of 128 for schedule.overlap = qk: scores of 64 keys alternate", v.tile_k)
-    REFUSE(fp4 && v.tile_k % 64 != 0, "tile_k = %d must be a multiple of 64 for 4-bit operands", v.tile_k)
+    REFUSE(uses_steps(spec) && v.tile_k % 64 != 0, "tile_k = %d must be a multiple of 64 for 4-bit operands", v.tile_k)
     const int keys = spec->v_format == SPEC_FORMAT_FP16 ? 16 : 32;
     REFUSE(v.tile_k % keys != 0, "tile_k = %d must be a multiple of %d for %s", v.tile_k, keys, spec_format_text(spec->v_format))
     REFUSE(spec->smooth_q_group && (v.tile_q % spec->smooth_q_group || 1024 % v.tile_q), "smooth.q.group = %d must divide tile_q = %d, which must divide 1024",
@@ -291,10 +301,10 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     struct plan p = {0};
     plan_sizes(&p, spec, v);
     plan_flush(&p, spec, v, wgmma);
-    plan_row_sum(&p, spec, wgmma);
+    plan_row_sum(&p, spec, arch);
     plan_smem(&p, wgmma, uses_barriers(spec, arch));
     plan_quantiser(&p, spec);
-    plan_registers(&p);
+    plan_registers(&p, arch);
     plan_residence(&p, spec, wgmma);
     return applicable_resources(&p, spec, arch, why, n);
 }
@@ -388,7 +398,9 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
     p->row_sum = spec_row_sum_text(spec->row_sum);
     const bool wgmma = uses_wgmma(spec, arch_of(r->target));
     const bool linear = spec->p_block_scale == SPEC_P_BLOCK_SCALE_LOG_LINEAR;
-    p->max = spec_max_text((wgmma || linear) && !spec->safe ? spec->max : SPEC_MAX_EACH_TILE); // safe: no lazy rescaling, so no head room
+    const bool can_keep = wgmma || (p->fp4 && (linear || !p->pv4)); // P beyond its head room is seen
+    p->max = spec_max_text(can_keep && !spec->safe ? spec->max : SPEC_MAX_EACH_TILE); // safe: no lazy rescaling, so no head room
+    p->log_code = spec->softmax_exp == SPEC_EXP_LOG_CODE;
     p->p_block_scale = spec_p_block_scale_text(spec->p_block_scale);
     p->p_code_one = 126 - 8 * p->lazy_rescale;
     p->max_growth = p->lazy_rescale + (linear ? 0.98125 / 8 : 0.0); // log_linear: up to the code that rounds to 126
@@ -409,7 +421,7 @@ static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma,
     p->qk_format = spec_format_text(spec->qk_format);
     p->p_format = spec_format_text(spec->p_format);
     p->v_format = spec_format_text(spec->v_format);
-    p->granularity = p->fp4 ? "" : spec_granularity_text(spec->qk_granularity);
+    p->granularity = p->qk4 ? "" : spec_granularity_text(spec->qk_granularity);
     p->k_scales_meaning = scales_meaning(spec->qk_granularity);
     variant_text(r->variant, p->variant);
     snprintf(p->entry, sizeof p->entry, "%s_%s_%s_%s_%s%s%s%s", spec->name, p->role, p->variant, p->target, p->io,
@@ -425,11 +437,11 @@ void plan_make(struct plan *out, const struct plan_request *r)
     p.sm = arch->sm;
     plan_sizes(&p, r->spec, r->variant);
     plan_flush(&p, r->spec, r->variant, wgmma);
-    plan_row_sum(&p, r->spec, wgmma);
+    plan_row_sum(&p, r->spec, arch);
     plan_max(&p, r->spec, wgmma);
     plan_smem(&p, wgmma, uses_barriers(r->spec, arch));
     plan_quantiser(&p, r->spec);
-    plan_registers(&p);
+    plan_registers(&p, arch);
     plan_residence(&p, r->spec, wgmma);
     plan_choices(&p, r);
     plan_texts(&p, r, wgmma, uses_block_scaled(r->spec, arch));

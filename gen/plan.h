@@ -37,11 +37,14 @@
     X(lazy_rescale, "log2; 0: rescale always") X(p_code_one, "log_linear: ue4m3 code of the block scale of p = 1") X(flush_tiles, "tiles")                                                                    \
     X(o_tiles, "n8 column tiles of O in registers, its quantised row sum among them where the tensor core adds to both")\
     X(pv_tiles, "n8 column tiles that a product P V of wgmma adds to")\
-    X(consumer_registers, "after setmaxnreg; 0: none is needed") X(producer_registers, "after setmaxnreg")                                                   \
+    X(consumer_registers, "after setmaxnreg") X(producer_registers, "after setmaxnreg; 0: no setmaxnreg")                                                   \
     X(cost_qk_mma, "MMAs of a tile") X(cost_pv_mma, "MMAs of a tile") X(sm, "compute capability times ten")
 
 #define PLAN_BOOLS(X)                                                                                                                     \
-    X(fp4, "4-bit operands with block scales") X(emulate_fp4, "the target lacks block-scaled MMA")                                        \
+    X(qk4, "Q and K are of 4 bits, with block scales") X(pv4, "P and V are")                                                              \
+    X(fp4, "either: a warp goes over the keys in steps of 64") X(pv_in_place, "P V is added to O by the tensor core alone")                 \
+    X(log_code, "e2m1 codes of P from exponents, without exponentials")                                                                   \
+    X(sum_in_o, "the row sum of the quantised P ends as a column tile of O") X(emulate_fp4, "the target lacks block-scaled MMA")                                        \
     X(sum_in_pv, "ones behind V make the row sum in the same wgmma")\
     X(int_max, "row maxima are made of int32 scores, before their conversion")\
     X(q_resident, "Q fragments stay in registers") X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \
@@ -53,7 +56,7 @@
 // Texts with static storage, or inside the plan.
 #define PLAN_TEXTS(X)                                                                                                                     \
     X(spec_name, "") X(target, "") X(io, "") X(mask, "") X(role, "") X(skeleton, "template of this role") X(qk_format, "")                 \
-    X(p_format, "") X(v_format, "") X(granularity, "\"\" for fp4") X(accumulate, "fp32 | fp16") X(row_sum, "exact | quantised") X(max, "each_tile | on_overflow")\
+    X(p_format, "") X(v_format, "") X(granularity, "\"\" for 4 bits") X(accumulate, "fp32 | fp16") X(row_sum, "exact | quantised") X(max, "each_tile | on_overflow")\
     X(overlap, "none | pv | qk") X(p_block_scale, "nearest | log_linear") \
     X(k_scales_meaning, "")
 

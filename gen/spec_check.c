@@ -98,6 +98,7 @@ static bool kept_max_without_room(const struct spec *s) {
 static bool kept_max_of_other_scores(const struct spec *s) {
     if (s->max != SPEC_MAX_ON_OVERFLOW) return false;
     if (is_fp4(s->p_format)) return s->p_block_scale != SPEC_P_BLOCK_SCALE_LOG_LINEAR;
+    if (is_fp4(s->qk_format)) return false;
     return s->qk_granularity == SPEC_GRANULARITY_PER_TOKEN;
 }
 
@@ -106,13 +107,23 @@ static bool block_scale_of_other_formats(const struct spec *s) {
            (s->p_format != SPEC_FORMAT_NVFP4 || s->p_scaling != SPEC_P_SCALING_TWO_LEVEL);
 }
 
+static bool log_code_of_other_formats(const struct spec *s) {
+    return s->softmax_exp == SPEC_EXP_LOG_CODE &&
+           (s->p_format != SPEC_FORMAT_NVFP4 || s->p_scaling != SPEC_P_SCALING_TWO_LEVEL);
+}
+
+// Without exponentials there is no P to add up but the quantised one.
+static bool log_code_with_exact_sum(const struct spec *s) {
+    return s->softmax_exp == SPEC_EXP_LOG_CODE && s->row_sum != SPEC_ROW_SUM_QUANTISED;
+}
+
 // A line in place of the logarithm makes P up to 6 % too large: only its own sum takes that out again.
 static bool log_linear_with_exact_sum(const struct spec *s) {
     return s->p_block_scale == SPEC_P_BLOCK_SCALE_LOG_LINEAR && s->row_sum != SPEC_ROW_SUM_QUANTISED;
 }
 
 static bool overlap_of_other_formats(const struct spec *s) {
-    return s->overlap != SPEC_OVERLAP_NONE && (s->overlap == SPEC_OVERLAP_QK) != is_fp4(s->qk_format);
+    return s->overlap != SPEC_OVERLAP_NONE && (s->overlap == SPEC_OVERLAP_QK) == no_fp4(s);
 }
 
 static bool kept_max_with_overlap(const struct spec *s) {
@@ -143,6 +154,8 @@ static const struct rule rules[] = {
     {"pv.p_scaling", "pv.p", NULL, pv_has_no_blocks, "is for an fp4 P only (nvfp4, mxfp4)"},
     {"pv.p_block_scale", "pv.p", "pv.p_scaling", block_scale_of_other_formats, "is for a two-level nvfp4 P only"},
     {"pv.p_block_scale", "softmax.row_sum", NULL, log_linear_with_exact_sum, "needs softmax.row_sum = quantised"},
+    {"softmax.exp", "pv.p", "pv.p_scaling", log_code_of_other_formats, "is for a two-level nvfp4 P only"},
+    {"softmax.exp", "softmax.row_sum", NULL, log_code_with_exact_sum, "needs softmax.row_sum = quantised"},
     {"pv.accumulate.in", "pv.p", NULL, fp16_sums_without_fp8, "needs pv.p = fp8_e4m3"},
     {"pv.accumulate.flush_tiles", "pv.p", NULL, late_flush_without_fp8, "must be 1 unless pv.p is fp8_e4m3"},
     {"pv.accumulate.flush_tiles", "softmax.row_sum", NULL, late_flush_with_exact_sum, "needs softmax.row_sum = quantised"},
@@ -151,7 +164,7 @@ static const struct rule rules[] = {
     {"schedule.max", "softmax.lazy_rescale_log2", NULL, kept_max_without_room, "needs softmax.lazy_rescale_log2 of at least 1"},
     {"schedule.max", "qk.granularity", "pv.p_block_scale", kept_max_of_other_scores,
      "needs one scale for many keys (not per_token), and for an fp4 P pv.p_block_scale = log_linear"},
-    {"schedule.overlap", "qk.format", NULL, overlap_of_other_formats, "is not there for this qk.format: pv is for int8 and fp8_e4m3, qk for fp4"},
+    {"schedule.overlap", "qk.format", "pv.p", overlap_of_other_formats, "is not there for these formats: qk is for fp4 in qk or pv, pv for specs without fp4"},
     {"schedule.max", "schedule.overlap", NULL, kept_max_with_overlap, "needs schedule.overlap = none in this version"},
     {"pv.accumulate.in", "safe", NULL, safe_fp16_sums, "contradicts safe: true (fp32 accumulation)"},
     {"pv.accumulate.flush_tiles", "safe", NULL, safe_late_flush, "contradicts safe: true (fp32 adds after every tile)"},

@@ -19,7 +19,7 @@
 #define SPEC_ENUM_ACCUMULATOR(X) X(FP32, "fp32") X(FP16, "fp16")
 #define SPEC_ENUM_SMOOTH(X) X(NONE, "none") X(MEAN, "mean")
 #define SPEC_ENUM_ROTATE(X) X(NONE, "none") X(HADAMARD, "hadamard")
-#define SPEC_ENUM_EXP(X) X(EXP2, "exp2")
+#define SPEC_ENUM_EXP(X) X(EXP2, "exp2") X(LOG_CODE, "log_code")
 #define SPEC_ENUM_MAX(X) X(EACH_TILE, "each_tile") X(ON_OVERFLOW, "on_overflow")
 #define SPEC_ENUM_OVERLAP(X) X(NONE, "none") X(PV, "pv") X(QK, "qk")
 #define SPEC_ENUM_ROW_SUM(X) X(EXACT, "exact") X(QUANTISED, "quantised")
@@ -42,17 +42,17 @@
     X("pv.p_scaling", p_scaling, "enum:p_scaling", "two_level", "", "", "fp4 P: scaled to 448*6 first (two_level), or not")                \
     X("pv.p_block_scale", p_block_scale, "enum:p_block_scale", "nearest", "", "", "nvfp4 P: block scale rounded, or linear in its log2 (log_linear)")\
     X("pv.accumulate.in", accumulate_in, "enum:accumulator", "fp32", "", "", "type of the tensor core's accumulator of P V")               \
-    X("pv.accumulate.flush_tiles", flush_tiles, "int", "1", "1...64", "tiles", "key tiles that wgmma sums before fp32 adds; above 128 keys with smooth.v: mean")  \
+    X("pv.accumulate.flush_tiles", flush_tiles, "int", "1", "1...64", "tiles", "key tiles that wgmma sums before fp32 adds; above 128 keys with smooth.v: mean; mma.sync: 1, fp4: all")  \
     X("smooth.k", smooth_k, "enum:smooth", "mean", "", "", "subtract K's mean over the sequence, per channel")                            \
     X("smooth.q", smooth_q_group, "smooth_q", "none", "16|32|64|128", "rows", "none, or {group: N}: subtract the mean of N query rows")    \
     X("smooth.v", smooth_v, "enum:smooth", "none", "", "", "subtract V's mean over the sequence, per channel; added back to O")           \
     X("rotate.qk", rotate_qk, "enum:rotate", "none", "", "", "rotate Q and K along the head dim before quantising")                       \
-    X("scale_search", scale_search, "f32_list", "[6]", "1...6", "", "fp4: divisors of a block's maximum tried as its scale; least squares") \
-    X("softmax.exp", softmax_exp, "enum:exp", "exp2", "", "", "how P is computed from the scores")                                        \
+    X("scale_search", scale_search, "f32_list", "[6]", "1...7", "", "fp4: divisors of a block's maximum tried as its scale (above 6 it saturates); least squares") \
+    X("softmax.exp", softmax_exp, "enum:exp", "exp2", "", "", "P from scores: an exponential, or its nvfp4 code by the exponent (log_code)")\
     X("softmax.row_sum", row_sum, "enum:row_sum", "exact", "", "", "divide by the sum of P, or of the quantised P")                       \
     X("softmax.lazy_rescale_log2", lazy_rescale_log2, "int", "0", "0...8", "log2", "rescale O only when a row maximum grew by more")      \
     X("schedule.max", max, "enum:max", "each_tile", "", "", "wgmma: row maximum made for each tile, or where P would not fit (on_overflow)") \
-    X("schedule.overlap", overlap, "enum:overlap", "none", "", "", "P V of a tile (pv: wgmma), or Q K^T of 64 keys (qk: fp4), beside a softmax") \
+    X("schedule.overlap", overlap, "enum:overlap", "none", "", "", "P V of a tile (pv: wgmma), or Q K^T of 64 keys (qk: fp4 in qk or pv), beside a softmax") \
     X("mask", mask, "enum_list:mask", "[none, causal]", "", "", "masks; one kernel each; causal is aligned to the last query and key")    \
     X("safe", safe, "bool", "false", "", "", "fp32 accumulation every tile, no lazy rescaling")                            \
     X("targets", targets, "enum_list:target", "required", "", "", "GPU architectures")                                                    \

@@ -8,6 +8,7 @@
 #include "build.h"
 #include "device.h"
 #include "plan.h"
+#include "reference/random.h"
 #include "verify_image.h"
 #include "workspace.h"
 
@@ -205,6 +206,8 @@ const void *verify_region(const struct verify_call *call, enum workspace_region_
 
 void verify_quantisers(struct verify_session *s);
 void verify_gates(struct verify_session *s);
+// Gate 1 of the unit's algorithm in float64, at a GPU's size; nothing where the algorithm is the published one.
+void verify_gate1_model(struct verify_session *s, enum random_kind kind);
 void verify_properties(struct verify_session *s);
 void verify_far(struct verify_session *s); // offsets beyond 2^31 elements
 

@@ -6,6 +6,7 @@
 
 #include "reference/algorithm.h"
 #include "reference/attention.h"
+#include "reference/random.h"
 #include "verify.h"
 
 // Outputs at the samples: o [count][dim_v], lse [count].
@@ -50,8 +51,16 @@ struct verify_published {
 };
 
 bool verify_published(const struct verify_unit *unit, struct verify_published *out);
-// The unit's own algorithm, as far as it differs from the published one. false: it does not; both are one.
+// The unit's own algorithm, as far as gate 1 compares it with another. false: it does not.
 bool verify_own(const struct verify_unit *unit, struct verify_published *out);
+// The shipped FP4 specs promise less error than SageAttention3, whatever they say of recipes; their safe forms do not.
+bool verify_unit_beats_sage3(const struct verify_unit *unit);
+// What gate 1 compares a unit with on `keys` keys of a distribution, and the most that the ratio of errors may be.
+struct verify_rival {
+    struct verify_published published;
+    double bound;
+};
+bool verify_rival(const struct verify_unit *unit, enum random_kind kind, int64_t keys, struct verify_rival *out);
 // Against exact attention: a kernel may be off by 2.5 times the published algorithm, where there are too few rows for a
 // ratio. Rows from row_limit on are left out.
 void verify_exact(struct verify_session *s, const struct verify_call *call, const struct attention_problem *p,

@@ -147,7 +147,7 @@ void image_decode_q(const struct plan *p, const struct image_head *head, const s
 }
 
 size_t image_key_count(const struct plan *p, const struct image_head *head) {
-    return (size_t)(p->fp4 ? head->k_tile_count * p->tile_k : head->seq_k);
+    return (size_t)(p->pv4 ? head->k_tile_count * p->tile_k : head->seq_k);
 }
 
 struct decode {
@@ -177,13 +177,15 @@ static void decode_tile(void *user, size_t tile) {
         int key = image_key_of_position(p->spec->v_format, position);
         size_t at = tile * (size_t)p->tile_k, all = at + (size_t)key;
         bool exists = all < (size_t)d->head->seq_k;
-        if (d->key_index) d->key_index[at + (size_t)position] = exists ? (int32_t)all : -1;
-        if (p->fp4 || exists) decode_key(d, tile, position, key, p->fp4 ? at + (size_t)position : all);
+        if (!p->pv4 && !exists) continue;
+        const size_t to = p->pv4 ? at + (size_t)position : all;
+        d->key_index[to] = exists ? (int32_t)all : -1;
+        decode_key(d, tile, position, key, to);
     }
 }
 
 void image_decode_kv(const struct plan *p, const struct image_head *head, int threads, float *k, float *v,
                      int32_t *key_index, float *k_scale) {
-    struct decode d = {p, head, k, v, k_scale, p->fp4 ? key_index : NULL};
+    struct decode d = {p, head, k, v, k_scale, key_index};
     parallel_for((size_t)head->k_tile_count, threads, decode_tile, &d);
 }

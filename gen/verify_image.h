@@ -41,9 +41,9 @@ struct image_head {
 // alone; NULL: multiplied in.
 void image_decode_q(const struct plan *p, const struct image_head *head, const size_t *rows, size_t count, float *out,
                     float *scale);
-// **Layout** k [keys][d_qk], v [keys][head_dim_v], without V's mean. Keys are in their own order, seq_k of them; 4-bit
-// operands in the order of positions, all of all tiles, with key_index [keys] (-1: padding), since P's blocks lie
-// there. k_scale [keys]: gets the fp32 scales of K, and k has codes alone; NULL: multiplied in.
+// **Layout** k [keys][d_qk], v [keys][head_dim_v], without V's mean. Keys are in their own order, seq_k of them; with
+// a 4-bit V in the order of positions, all of all tiles, since P's blocks lie there. key_index [keys]: gets the key at
+// each place, -1: padding. k_scale [keys]: gets the fp32 scales of K, and k has codes alone; NULL: multiplied in.
 size_t image_key_count(const struct plan *p, const struct image_head *head);
 void image_decode_kv(const struct plan *p, const struct image_head *head, int threads, float *k, float *v,
                      int32_t *key_index, float *k_scale);

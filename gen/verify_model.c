@@ -122,7 +122,7 @@ static int group_of(const struct plan *p, enum image_tensor t, int row) {
 }
 
 static float largest_code(const struct plan *p) {
-    return p->fp4 ? 2688.0f : p->spec->qk_format == SPEC_FORMAT_FP8_E4M3 ? 448.0f : 127.0f;
+    return p->qk4 ? 2688.0f : p->spec->qk_format == SPEC_FORMAT_FP8_E4M3 ? 448.0f : 127.0f;
 }
 
 // The code of x * inv; an integer one by a fused sum, as the kernels round.
@@ -150,8 +150,8 @@ static void grouped_encode(const struct plan *p, enum image_tensor t, const floa
 
 /* -- Block scales ---- */
 
-static unsigned scale_code(const struct plan *p, float amax, float divisor) {
-    if (p->spec->qk_format == SPEC_FORMAT_MXFP4) {
+static unsigned scale_code(enum spec_format format, float amax, float divisor) {
+    if (format == SPEC_FORMAT_MXFP4) {
         uint32_t bits;
         memcpy(&bits, &amax, sizeof bits);
         unsigned exponent = bits >> 23;
@@ -179,15 +179,16 @@ static float block_error(const float *x, int n, bool whole, float inv) {
     return n == 16 ? part[0] + part[1] : (part[0] + part[1]) + (part[2] + part[3]);
 }
 
-static unsigned block_choose(const struct plan *p, const float *x, int n, bool whole, float *best_inv) {
+static unsigned block_choose(const struct plan *p, enum image_tensor t, const float *x, int n, float *best_inv) {
     const struct spec_f32_list *search = &p->spec->scale_search;
+    const enum spec_format format = t == IMAGE_V ? p->spec->v_format : p->spec->qk_format;
     float amax = 0.0f, least = INFINITY;
     unsigned best = 0;
     for (int i = 0; i < n; i++) amax = fmaxf(amax, fabsf(x[i]));
     for (int i = 0; i < search->count; i++) {
-        unsigned code = scale_code(p, amax, search->item[i]);
-        float value = image_scale_value(p->spec->qk_format, code), inv = 1.0f / value;
-        float error = block_error(x, n, whole, inv) * (value * value);
+        unsigned code = scale_code(format, amax, search->item[i]);
+        float value = image_scale_value(format, code), inv = 1.0f / value;
+        float error = block_error(x, n, t == IMAGE_V, inv) * (value * value);
         if (!(error < least)) continue;
         least = error;
         best = code;
@@ -203,7 +204,7 @@ static void put_nibble(uint8_t *at, int element, unsigned code) {
 static void block_encode(const struct plan *p, enum image_tensor t, const float *x, int n, int row, int first,
                          uint8_t *image) {
     float inv = 0.0f;
-    image[image_block_scale_byte(p, t, row, first / n)] = (uint8_t)block_choose(p, x, n, t == IMAGE_V, &inv);
+    image[image_block_scale_byte(p, t, row, first / n)] = (uint8_t)block_choose(p, t, x, n, &inv);
     for (int i = 0; i < n; i++) {
         unsigned code = (unsigned)format_encode(FORMAT_E2M1, (double)(x[i] * inv));
         put_nibble(image + image_byte(p, t, row, first + i), first + i, code);
@@ -236,7 +237,7 @@ void model_encode_q(const struct plan *p, const struct model_input *q, int64_t t
                     const float *q_mean, uint8_t *image, float *scales) {
     float amax[MODEL_ROWS_MAX], *y = values_alloc(p, p->tile_q);
     tile_values(p, q, tile, p->tile_q, q_mean, p->q_group, y);
-    if (p->fp4)
+    if (p->qk4)
         fp4_encode(p, IMAGE_Q, y, p->tile_q, p->q_group ? p->q_group : p->tile_q, image, amax);
     else
         grouped_encode(p, IMAGE_Q, y, p->tile_q, image, amax);
@@ -248,12 +249,12 @@ void model_encode_k(const struct plan *p, const struct model_input *k, int64_t t
                     uint8_t *image) {
     float amax[MODEL_ROWS_MAX], *y = values_alloc(p, p->tile_k);
     tile_values(p, k, tile, p->tile_k, p->smooth_k ? mean : NULL, 0, y);
-    if (p->fp4)
+    if (p->qk4)
         fp4_encode(p, IMAGE_K, y, p->tile_k, p->tile_k, image, amax);
     else
         grouped_encode(p, IMAGE_K, y, p->tile_k, image, amax);
     for (int r = 0; r < p->tile_k; r++) put_float(image + image_k_scale_byte(p, r), scale_of(p, amax[r]));
-    for (int i = 0; p->fp4 && i < 4; i++) put_float(image + image_k_scale_byte(p, 0) + 4 * i, scale_of(p, amax[0]));
+    for (int i = 0; p->qk4 && i < 4; i++) put_float(image + image_k_scale_byte(p, 0) + 4 * i, scale_of(p, amax[0]));
     free(y);
 }
 
@@ -356,10 +357,11 @@ void model_diff_image(struct model_diff *d, const struct plan *p, enum image_ten
                : t == IMAGE_K ? p->tile_k
                               : p->d_v,
         elements = t == IMAGE_V ? p->tile_k : p->d_qk;
-    int block = !p->fp4 ? elements : t == IMAGE_V ? p->v_block : p->qk_block;
+    const bool blocks = t == IMAGE_V ? p->pv4 : p->qk4;
+    int block = !blocks ? elements : t == IMAGE_V ? p->v_block : p->qk_block;
     for (int row = 0; row < rows; row++)
         for (int first = 0; first < elements; first += block) {
-            if (p->fp4 && !diff_block(d, &at, row, first / block)) continue;
+            if (blocks && !diff_block(d, &at, row, first / block)) continue;
             for (int e = first; e < first + block; e++) diff_code(d, &at, row, e);
         }
     for (int key = 0; t == IMAGE_K && key < p->tile_k; key++) {

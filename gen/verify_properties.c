@@ -187,7 +187,7 @@ static void swap_keys(struct tensors *t, const struct plan *p, int64_t a, int64_
 }
 
 static double permuted_bound(const struct verify_unit *unit) {
-    return unit->spec.p_format == SPEC_FORMAT_FP16 ? 0.05 : unit->plan.fp4 ? 0.6 : 0.12;
+    return unit->plan.fp4 ? 0.6 : unit->spec.p_format == SPEC_FORMAT_FP16 ? 0.05 : 0.12;
 }
 
 // Keys 2i and 2i + 1 share every scale and tile: only the order of sums changes. Across tiles, scales change too, so
@@ -199,7 +199,7 @@ static void property_permute(struct verify_session *s) {
         for (int64_t i = 0; i + 1 < usual(s).seq_k; i += 2) swap_keys(&t, &s->unit->plan, i, i + 1);
         if (plain(s, &t, &pairs))
             check_relative(s, "permute pairs", &first, 1, &pairs,
-                           (s->unit->plan.fp4 ? 3 : 1) * verify_gate2_bound(s->unit), "O, relative");
+                           (s->unit->plan.pv4 ? 3 : 1) * verify_gate2_bound(s->unit), "O, relative");
         for (int64_t i = 0; i < usual(s).seq_k; i++) swap_keys(&t, &s->unit->plan, i, (i * 7919 + 13) % usual(s).seq_k);
         if (!s->dead && plain(s, &t, &all)) {
             const struct attention_problem p = problem_of(s, &t, 0);
@@ -289,7 +289,7 @@ static void constant_v(struct verify_session *s, int64_t n) {
     if (plain(s, &t, &call)) {
         verify_shape_text(&call, shape);
         // P's errors cancel where the sum is that of the quantised P; those of 4 bits are large where they do not
-        bool coarse = s->unit->plan.fp4 && strcmp(s->unit->plan.row_sum, "exact") == 0;
+        bool coarse = s->unit->plan.pv4 && strcmp(s->unit->plan.row_sum, "exact") == 0;
         double bound = coarse || s->unit->spec.v_format == SPEC_FORMAT_MXFP4 ? 0.15 : 2e-3;
         if (!coarse && n < CONSTANT_V_KEYS) bound *= sqrt((double)CONSTANT_V_KEYS / (double)n);
         verify_check(s, "constant V", shape, constant_v_error(s, &call, v), bound, "");
@@ -324,16 +324,19 @@ static void property_large_rows(struct verify_session *s) {
     tensors_free(&t);
 }
 
-// Q, K or both zero, K constant: P is uniform.
+// Q, K or both zero, K constant, Q and K so small (bf16) that the product of their scales is 0: P is uniform.
 static void property_uniform(struct verify_session *s) {
-    static const char *const suffix[] = {" zero Q", " zero K", " constant K"};
-    for (int i = 0; i < 3 && !s->dead; i++) {
+    static const char *const suffix[] = {" zero Q", " zero K", " constant K", " tiny Q, K"};
+    const int cases = s->unit->io == SPEC_IO_BF16 ? 4 : 3;
+    for (int i = 0; i < cases && !s->dead; i++) {
         struct tensors t = make(s, usual(s), RANDOM_NORMAL);
         const size_t dim = (size_t)s->unit->plan.head_dim_qk;
         float *row = copy(t.k, dim);
         if (i == 0) memset(t.q, 0, t.q_count * sizeof *t.q);
         if (i == 1) memset(t.k, 0, t.k_count * sizeof *t.k);
         if (i == 2) fill_constant(t.k, t.k_count / dim, dim, row);
+        for (size_t n = 0; i == 3 && n < t.q_count; n++) t.q[n] *= 0x1p-80f;
+        for (size_t n = 0; i == 3 && n < t.k_count; n++) t.k[n] *= 0x1p-80f;
         struct verify_call call = call_of(&t);
         const struct attention_problem p = problem_of(s, &t, 0);
         call.keep_workspace = true;

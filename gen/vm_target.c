@@ -3,8 +3,12 @@
 
 #include "arch.h"
 
+static bool is_fp4(enum spec_format f) {
+    return f == SPEC_FORMAT_NVFP4 || f == SPEC_FORMAT_MXFP4;
+}
+
 enum spec_target vm_default_target(const struct spec *spec) {
-    const bool fp4 = spec->qk_format == SPEC_FORMAT_NVFP4 || spec->qk_format == SPEC_FORMAT_MXFP4;
+    const bool fp4 = is_fp4(spec->qk_format) || is_fp4(spec->p_format);
     for (int i = 0; i < spec->targets.count; i++) {
         const struct arch *arch = arch_of((enum spec_target)spec->targets.item[i]);
         if (fp4 ? arch->block_scaled_mma : arch->wgmma) return (enum spec_target)spec->targets.item[i];
@@ -14,5 +18,14 @@ enum spec_target vm_default_target(const struct spec *spec) {
 
 // As the shipped specs of the family list them.
 int vm_default_sm(sage_precision precision) {
-    return precision == SAGE_FP4 ? 120 : precision == SAGE_INT8_FP8_ACC16 ? 89 : 90;
+    switch (precision) {
+    case SAGE_FP4:
+    case SAGE_FP8_FP4:
+    case SAGE_FP4_FP8:
+        return 120;
+    case SAGE_INT8_FP8_ACC16:
+        return 89;
+    default:
+        return 90;
+    }
 }

@@ -140,7 +140,9 @@ typedef enum sage_precision {
     SAGE_INT8_FP8 = 2,        /* SageAttention2: INT8 QK, FP8 PV, fp32 accumulation */
     SAGE_INT8_FP8_ACC16 = 3,  /* SageAttention2++: FP8 PV accumulated in fp16 */
     SAGE_FP4 = 4,             /* SageAttention3: NVFP4 operands */
-    SAGE_FP8_FP8 = 5          /* FP8 QK, rotated along the head dim; FP8 PV, fp32 accumulation */
+    SAGE_FP8_FP8 = 5,         /* FP8 QK, rotated along the head dim; FP8 PV, fp32 accumulation */
+    SAGE_FP8_FP4 = 6,         /* the QK of SAGE_FP8_FP8, the PV of SAGE_FP4 */
+    SAGE_FP4_FP8 = 7          /* the QK of SAGE_FP4; FP8 PV */
 } sage_precision;
 
 enum { SAGE_FLAG_LSE = 1u, SAGE_FLAG_SAFE = 2u, SAGE_FLAG_OVERFLOW = 4u };

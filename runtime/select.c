@@ -32,6 +32,8 @@ static const struct select_rule {
     {SAGE_INT8_FP8_ACC16, "int8_fp8acc16", 120, INT_MAX, "8.9, or 12.0 and newer"},
     {SAGE_FP4, "fp4", 120, 121, "12.0 or 12.1"},
     {SAGE_FP8_FP8, "fp8_fp8", 89, INT_MAX, "8.9 or newer"},
+    {SAGE_FP8_FP4, "fp8_fp4", 120, 121, "12.0 or 12.1"},
+    {SAGE_FP4_FP8, "fp4_fp8", 120, 121, "12.0 or 12.1"},
 };
 enum { SELECT_RULE_COUNT = sizeof select_rules / sizeof select_rules[0], SELECT_SM_MIN = 80 };
 
@@ -125,7 +127,7 @@ sage_status select_check_desc(sage_context *context, const sage_attention_desc *
     SAGE_TRY(check_head_dim(context, "head_dim_qk", filled.head_dim_qk));
     SAGE_TRY(check_head_dim(context, "head_dim_v", filled.head_dim_v));
     SAGE_TRY(check_range(context, "mask", (int)desc->mask, SAGE_MASK_CAUSAL));
-    SAGE_TRY(check_range(context, "precision", (int)desc->precision, SAGE_FP8_FP8));
+    SAGE_TRY(check_range(context, "precision", (int)desc->precision, SAGE_FP4_FP8));
     if (!isfinite(desc->sm_scale) || desc->sm_scale < 0)
         return context_error(context, SAGE_ERROR_INVALID_ARGUMENT,
                              "desc.sm_scale = %g must be finite and positive, or 0 for 1 / sqrt(head_dim_qk)",

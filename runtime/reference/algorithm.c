@@ -14,7 +14,7 @@ static const double log2_e = 1.4426950408889634074;
 
 /* -- Presets ---- */
 
-#define SCALE_SEARCH .divisor_count = 6, .divisors = {6, 5.5f, 5, 4.5f, 4, 3.5f}
+#define SCALE_SEARCH .divisor_count = 6, .divisors = {6.5f, 6, 5.5f, 5, 4.5f, 4}
 
 static const struct {
     const char *name;
@@ -65,7 +65,7 @@ static const struct {
       SCALE_SEARCH,
       .second_level = true,
       .v = OPERAND_NVFP4,
-      .p = {.p = P_NVFP4, .tile_k = 128, .quantised_sum = true}}},
+      .p = {.p = P_NVFP4_LINEAR, .tile_k = 64, .lazy_log2 = 4, .quantised_sum = true}}},
 };
 
 #define COUNT_PRESET(name, description) +1
@@ -83,8 +83,10 @@ bool algorithm_preset(const char *name, struct algorithm *out) {
 
 static bool algorithm_check(const struct algorithm *a, char *why, size_t why_bytes) {
     if (a->v == OPERAND_INT8 || a->v == OPERAND_INT4) return tensor_fail(why, why_bytes, "V has no integer format");
-    if (a->q_rows < 0 || a->k_rows < 0 || a->smooth_q_group < 0)
+    if (a->q_rows < 0 || a->k_rows < 0 || a->smooth_q_group < 0 || a->smooth_k_group < 0)
         return tensor_fail(why, why_bytes, "a number of rows is negative");
+    if (a->smooth_k_group && !a->smooth_q_group)
+        return tensor_fail(why, why_bytes, "smooth_k_group needs smooth_q_group");
     if (a->divisor_count < 0 || a->divisor_count > DIVISOR_LIMIT)
         return tensor_fail(why, why_bytes, "%d scale divisors; at most %d are supported", a->divisor_count,
                            DIVISOR_LIMIT);
@@ -163,6 +165,7 @@ struct prepared {
     float *k_smooth;          /* K - mean, neither rotated nor quantised: makes delta_s */
     double *q_mean;           /* [groups][dim_qk] */
     double *k_mean, *v_mean;
+    double *k_group_mean;     /* [groups][dim_qk] */
     float *batch_q, *delta_s; /* [BATCH_ROWS][dim_qk], [BATCH_ROWS][seq_k] */
     float batch_scale[BATCH_ROWS];
 };
@@ -172,9 +175,14 @@ static size_t q_groups(const struct prepared *s) {
     return g ? (s->p->seq_q + g - 1) / g : 0;
 }
 
+static size_t k_groups(const struct prepared *s) {
+    size_t g = (size_t)s->a->smooth_k_group;
+    return g ? (s->p->seq_k + g - 1) / g : 0;
+}
+
 static void prepared_free(struct prepared *s) {
     float *const floats[] = {s->q, s->k, s->v, s->k_smooth, s->batch_q, s->delta_s, s->q_scale, s->k_scale};
-    double *const doubles[] = {s->q_mean, s->k_mean, s->v_mean};
+    double *const doubles[] = {s->q_mean, s->k_mean, s->k_group_mean, s->v_mean};
     for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++) free(floats[i]);
     for (size_t i = 0; i < sizeof doubles / sizeof doubles[0]; i++) free(doubles[i]);
 }
@@ -194,6 +202,7 @@ static bool prepared_init(struct prepared *s, const struct algorithm *a, const s
     s->k_smooth = allocate(smooth * dim, sizeof *s->k_smooth);
     s->q_mean = allocate(q_groups(s) * dim, sizeof *s->q_mean);
     s->k_mean = allocate(dim, sizeof *s->k_mean);
+    s->k_group_mean = allocate(k_groups(s) * dim, sizeof *s->k_group_mean);
     s->v_mean = allocate(dim_v, sizeof *s->v_mean);
     s->batch_q = allocate(BATCH_ROWS * dim, sizeof *s->batch_q);
     s->delta_s = allocate(BATCH_ROWS * smooth, sizeof *s->delta_s);
@@ -202,7 +211,16 @@ static bool prepared_init(struct prepared *s, const struct algorithm *a, const s
         s->k_scale = allocate(p->seq_k, sizeof *s->k_scale);
         if (!s->q_scale || !s->k_scale) return false;
     }
-    return s->q && s->k && s->v && s->k_smooth && s->q_mean && s->k_mean && s->v_mean && s->batch_q && s->delta_s;
+    return s->q && s->k && s->v && s->k_smooth && s->q_mean && s->k_mean && s->k_group_mean && s->v_mean &&
+           s->batch_q && s->delta_s;
+}
+
+// Subtracts the mean of each `group` rows of x [rows][dim]; mean [groups][dim].
+static void subtract_group_means(float *x, size_t rows, size_t group, int dim, double *mean) {
+    for (size_t first = 0; group && first < rows; first += group) {
+        size_t left = rows - first;
+        subtract_mean(x + first * (size_t)dim, left < group ? left : group, dim, mean + first / group * (size_t)dim);
+    }
 }
 
 static void prepare_kv(struct prepared *s, size_t head_kv) {
@@ -216,20 +234,18 @@ static void prepare_kv(struct prepared *s, size_t head_kv) {
     if (s->a->smooth_k) subtract_mean(s->k, n, p->dim_qk, s->k_mean);
     if (s->a->smooth_v) subtract_mean(s->v, n, p->dim_v, s->v_mean);
     if (s->a->smooth_q_group) memcpy(s->k_smooth, s->k, count_k * sizeof *s->k);
+    subtract_group_means(s->k, n, (size_t)s->a->smooth_k_group, p->dim_qk, s->k_group_mean);
     quantise_qk(s->a, s->k, n, p->dim_qk, groups_of(s->a, s->a->k_rows, 2), s->k_scale, s->threads);
     quantise_v(s->a, s->v, n, p->dim_v, s->threads);
 }
 
 static void prepare_q(struct prepared *s, size_t head) {
     const struct attention_problem *p = s->p;
-    size_t dim = (size_t)p->dim_qk, count = p->seq_q * dim, group = (size_t)s->a->smooth_q_group;
+    size_t count = p->seq_q * (size_t)p->dim_qk;
     if (s->head == head) return;
     s->head = head;
     memcpy(s->q, p->q + head * count, count * sizeof *s->q);
-    for (size_t g = 0; g < q_groups(s); g++) {
-        size_t left = p->seq_q - g * group;
-        subtract_mean(s->q + g * group * dim, left < group ? left : group, p->dim_qk, s->q_mean + g * dim);
-    }
+    subtract_group_means(s->q, p->seq_q, (size_t)s->a->smooth_q_group, p->dim_qk, s->q_mean);
     quantise_qk(s->a, s->q, p->seq_q, p->dim_qk, groups_of(s->a, s->a->q_rows, 1), s->q_scale, s->threads);
 }
 
@@ -247,6 +263,26 @@ static double dot_mean(const double *mean, const float *k, int dim) {
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
+static double dot_means(const double *a, const double *b, size_t dim) {
+    double sum = 0;
+    for (size_t c = 0; c < dim; c++) sum += a[c] * b[c];
+    return sum;
+}
+
+// (Q row - its group's mean) . mean(K group): what smoothing of K groups took from the scores of one row.
+static void add_k_groups(const struct prepared *s, const struct attention_sample *sample, size_t first, size_t last,
+                         float *out) {
+    size_t dim = (size_t)s->p->dim_qk, group = (size_t)s->a->smooth_k_group;
+    const float *q = s->p->q + (s->head * s->p->seq_q + sample->row) * dim;
+    const double *q_mean = s->q_mean + sample->row / (size_t)s->a->smooth_q_group * dim;
+    double dot = 0;
+    for (size_t j = first; j < last; j++) {
+        const double *mean = s->k_group_mean + j / group * dim;
+        if (j == first || j % group == 0) dot = dot_mean(mean, q, s->p->dim_qk) - dot_means(mean, q_mean, dim);
+        out[j] += (float)dot;
+    }
+}
+
 // Rows of one group share their delta_s, and neighbours in the list often are of one group.
 static void delta_item(void *user, size_t item) {
     const struct delta *d = user;
@@ -256,9 +292,10 @@ static void delta_item(void *user, size_t item) {
     for (size_t i = 0; i < d->count; i++) {
         size_t g = d->samples[i].row / group;
         float *out = s->delta_s + i * keys;
-        bool same = i && d->samples[i - 1].row / group == g;
+        bool same = i && d->samples[i - 1].row / group == g && !s->a->smooth_k_group;
         for (size_t j = first; j < last; j++)
             out[j] = same ? out[j - keys] : (float)dot_mean(s->q_mean + g * dim, s->k_smooth + j * dim, s->p->dim_qk);
+        if (s->a->smooth_k_group) add_k_groups(s, &d->samples[i], first, last, out);
     }
 }
 

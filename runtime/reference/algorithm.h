@@ -23,6 +23,8 @@ struct algorithm {
     int q_rows, k_rows; /* rows of a scale group's block; k_rows 0 = p.tile_k */
     bool smooth_k;      /* K - mean over the sequence; LSE gets sm_scale * q . mean(K) back */
     int smooth_q_group; /* query rows whose mean is subtracted, and added back to the scores; 0 = none */
+    int smooth_k_group; /* keys whose mean is subtracted as well, and added back to the scores; needs
+                           smooth_q_group; 0 = none */
     bool rotate;        /* Hadamard along dim, after smoothing */
     int divisor_count;  /* nvfp4 scale search of Q, K and V; 0 = {6} */
     float divisors[DIVISOR_LIMIT];
@@ -40,7 +42,9 @@ struct algorithm {
     X(sage2pp, "SageAttention2++: as sage2, V scaled to 2.25")                                                         \
     X(fp8, "fp8 QK per token, smoothed, not rotated, fp8 P, fp8 V per channel, exact row sum")                         \
     X(sage3, "SageAttention3: nvfp4, Q mean per 128 rows, two-level P, exact row sum")                                 \
-    X(fp4, "this project: sage3 with a scale per head, rotation, scale search, Q mean per 64 rows, quantised row sum")
+    X(fp4,                                                                                                             \
+      "this project: sage3 with a scale per head, rotation, scale search, Q mean per 64 rows, quantised row sum, "     \
+      "scales of P linear in log2, maximum lazy by 2^4, steps of 64 keys")
 
 bool algorithm_preset(const char *name, struct algorithm *out); // false: no such name
 

@@ -23,7 +23,7 @@ static const int p_block[P_FORMAT_COUNT] = {P_FORMATS(P_BLOCK)};
 static double p_one(const struct attend_rule *rule) {
     double lazy = ldexp(1, -rule->lazy_log2);
     if (rule->p == P_E4M3) return 448 * lazy;
-    if (rule->p == P_NVFP4 || rule->p == P_NVFP4_LINEAR || rule->p == P_NVFP4_LOG) return 448 * 6 * lazy;
+    if (rule->p == P_NVFP4 || rule->p == P_NVFP4_LINEAR) return 448 * 6 * lazy;
     return 1;
 }
 
@@ -38,17 +38,19 @@ static void round_block(const struct block_rule *block, double one, double *p, i
     for (int i = 0; i < n; i++) p[i] = (double)x[i] / one;
 }
 
-// Codes from the exponent alone. p holds exp2(y) of the block.
+// The e2m1 value of P / unit from its exponent alone.
+static double log_code_value(double ratio) {
+    const double z = format_round(FORMAT_F16, 2 * log2(ratio) + 1.95);
+    return format_decode(FORMAT_E2M1, (uint64_t)fmin(fmax(rint(z), z >= -2.05078125 ? 1 : 0), 7));
+}
+
+// Codes from the exponent alone, in units of the scale that quantise_block takes.
 static void round_log_code(double one, double *p, int n) {
     double amax = 0;
     for (int i = 0; i < n; i++) amax = fmax(amax, p[i]);
     double s = format_round(FORMAT_UE4M3, amax * one / 6);
     if (s == 0) s = 0x1p-9;
-    for (int i = 0; i < n; i++) {
-        double z = 2 * log2(p[i] * one / s) + 2, code = floor(z + 0.45);
-        if (code < 1) code = z >= -2 ? 1 : 0;
-        p[i] = format_decode(FORMAT_E2M1, (uint64_t)fmin(code, 7)) * s / one;
-    }
+    for (int i = 0; i < n; i++) p[i] = log_code_value(p[i] * one / s) * s / one;
 }
 
 // A block scale whose code is linear in log2 of the largest P; the codes are those of P over the line, not over the scale.
@@ -58,7 +60,10 @@ static void round_linear(const struct attend_rule *rule, double one, double *p, 
     for (int i = 0; i < n; i++) amax = fmax(amax, p[i]);
     const double code = fmin(8 + rint(format_round(FORMAT_F16, fmax(8 * log2(amax) + code_one - 8.45, 0))), 126);
     const double value = format_decode(FORMAT_UE4M3, (uint64_t)code), line = exp2((code - code_one) / 8) / 6;
-    for (int i = 0; i < n; i++) p[i] = format_round(FORMAT_E2M1, p[i] / line) * value / one;
+    for (int i = 0; i < n; i++) {
+        const double unit = rule->log_code ? log_code_value(p[i] / line) : format_round(FORMAT_E2M1, p[i] / line);
+        p[i] = unit * value / one;
+    }
 }
 
 // By how much a row's maximum may be exceeded before it moves; log2 units.
@@ -76,10 +81,10 @@ static void round_p(const struct attend_rule *rule, double *p, int n) {
     if (rule->p == P_E4M3) round_elements(FORMAT_E4M3, one, p, n);
     for (int i = 0; block > 1 && i < n; i += block) {
         int m = n - i < block ? n - i : block;
-        if (rule->p == P_NVFP4_LOG)
-            round_log_code(one, p + i, m);
-        else if (rule->p == P_NVFP4_LINEAR)
+        if (rule->p == P_NVFP4_LINEAR)
             round_linear(rule, one, p + i, m);
+        else if (rule->log_code)
+            round_log_code(one, p + i, m);
         else
             round_block(rule->p == P_MXFP4 ? &mxfp4 : &nvfp4, one, p + i, m);
     }
@@ -263,6 +268,8 @@ bool attend_quantised(const struct attend_operands *in, const struct attend_rule
         return tensor_fail(why, why_bytes, "sum_chunk = %d is outside 0...%d", rule->sum_chunk, TENSOR_CORE_CHUNK_MAX);
     if (rule->lazy_log2 < 0 || rule->lazy_log2 > 15)
         return tensor_fail(why, why_bytes, "lazy_log2 = %d is outside 0...15", rule->lazy_log2);
+    if (rule->log_code && rule->p != P_NVFP4 && rule->p != P_NVFP4_LINEAR)
+        return tensor_fail(why, why_bytes, "log_code is for two-level nvfp4 alone");
     struct job job = {.in = in, .rule = rule, .o = o, .lse = lse};
     atomic_init(&job.out_of_memory, false);
     parallel_for((in->rows + ROWS - 1) / ROWS, threads, job_item, &job);

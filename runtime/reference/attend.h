@@ -16,11 +16,12 @@
 //   NVFP4_LINEAR  as NVFP4, with a block scale whose code is linear in log2 of the block's largest P: p = 1 has code
 //                 126 - 8 t, code - 8 = 8 log2 P + 118 - 8 t - 0.45, at least 0, rounded to f16, then to a whole number; e2m1 codes of P * 2^(-code / 8)
 //   NVFP4_DIRECT  one level: ue4m3 scales per 16 keys of P itself
-//   NVFP4_LOG     as NVFP4, with the e2m1 codes taken from the exponent: z = 2 log2(p / scale) + 2,
-//                 code = floor(z + 0.45), and 1 for -2 <= z < 1.55
 //   MXFP4         ue8m0 scales per 32 keys; a largest P within 2^-12 (log2) below a power of two counts as that power,
 //                 so that p = 1 never loses a binade to rounding
-#define P_FORMATS(X)            X(EXACT, 1) X(F16, 1) X(E4M3, 1) X(NVFP4, 16) X(NVFP4_LINEAR, 16) X(NVFP4_DIRECT, 16) X(NVFP4_LOG, 16) X(MXFP4, 32)
+// log_code, of NVFP4 and NVFP4_LINEAR: e2m1 codes from the exponent, z = 2 log2(p / unit) + 2, code = floor(z + 0.45),
+// and 1 for -2 <= z < 1.55, at most 7; with z - 0.05 rounded to f16 first. The unit is what a code of P is a multiple
+// of: the block's scale, or of NVFP4_LINEAR the line that the scale follows, 2^((code of the scale - 126 + 8 t) / 8) / 6.
+#define P_FORMATS(X)            X(EXACT, 1) X(F16, 1) X(E4M3, 1) X(NVFP4, 16) X(NVFP4_LINEAR, 16) X(NVFP4_DIRECT, 16) X(MXFP4, 32)
 #define P_SYMBOL(symbol, block) P_##symbol,
 enum p_format { P_FORMATS(P_SYMBOL) P_FORMAT_COUNT };
 
@@ -29,6 +30,7 @@ struct attend_rule {
     int tile_k;    /* keys; a multiple of P's block */
     int sum_chunk; /* products that an fp8 tensor core adds at once in a score (tensor_core.h); 0: scores are exact */
     int lazy_log2; /* t: each row keeps its maximum until a tile exceeds it by more than t; log2 units, 0 = exact */
+    bool log_code;      /* e2m1 codes without exponentials */
     bool quantised_sum; /* divide by the sum of the rounded P */
     bool descending;    /* tiles from the last to the first */
 };

@@ -261,9 +261,9 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
         const u32 s_k = s_base + smem_k + slot * smem_k_stride, s_v = s_base + smem_v + slot * smem_v_stride;
         const u8 *k_tail = smem + smem_k + slot * smem_k_stride + k_data_bytes; // scales behind K's codes
 
+        i32 rS[m_tiles][tile_k / 8][4];
         // ---- stage 4/7: qk_gemm -------------------------------------------------------------------------------------------------
         // in : rQ, K tile [panel][tile_k][64 bytes] int8, swizzled      out: rS i32: rows l/4, l/4+8; keys 8n + 2(l%4) + {0,1}
-        i32 rS[m_tiles][tile_k / 8][4];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll

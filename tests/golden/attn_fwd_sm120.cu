@@ -1,7 +1,7 @@
 // fp4_d64_attn_fwd_q128_k128_s3_w8_sm_120a_bf16_none
 // O = softmax(Q K^T * sm_scale) V   QK in nvfp4, PV in nvfp4
 //
-// spec fp4_d64 (hash ad8c67f35de41f14)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
+// spec fp4_d64 (hash 59850cd0eb78b446)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/attn_fwd_sm120.cu.tl
 // again: sagegen expand --spec specs/fp4_d64.yaml --role attn_fwd --arch sm_120a --io bf16 --mask none --variant q128_k128_s3_w8
 
@@ -405,11 +405,10 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
     // ---- running state: lane l holds rows l/4, l/4+8 of each 16; columns 8n + 2(l%4) + {0,1} --------------------------------
     float rO[m_tiles][9][4]; // the last column tile is the sum of P: [0] and [2] for rows l/4, l/4+8
     constexpr float no_key = -3.402823466e38f; // maximum of a row that has seen no key: finite, so that a score of -inf stays -inf
-    float r_max[m_tiles][2], r_sum[m_tiles][2]; // maximum in log2 units; sum of P in units of 2^log2_p_one
+    float r_max[m_tiles][2]; // in log2 units
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++) {
         r_max[m][0] = r_max[m][1] = no_key;
-        r_sum[m][0] = r_sum[m][1] = 0.0f;
         #pragma unroll
         for (i32 n = 0; n < 9; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
     }
@@ -499,11 +498,13 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
     // ---- stage 6/7: row maximum, block scales of P -----------------------------------------------------------------------------
     // in : rS masked      out: scale, rP_sf, r_code
     // A block of 16 keys along P's fragment: two lanes, four n8 tiles; a step has blocks 2 half + (lane%4)/2.
-    auto block_scales = [&](const float (&rS)[m_tiles][8][4], i32 slot, i32 step) {
+    auto p_scales = [&](const float (&rS)[m_tiles][8][4], i32 slot, i32 step) {
         if (step == 0) { // all steps of a tile share K's fp32 scale
             const float k_scale = __uint_as_float(load_shared(s_base + smem_k + slot * smem_k_stride + k_data_bytes + k_sf_bytes));
             #pragma unroll
-            for (i32 m = 0; m < m_tiles; m++) scale[m][0] = r_q_scale[m][0] * k_scale, scale[m][1] = r_q_scale[m][1] * k_scale;
+            for (i32 m = 0; m < m_tiles; m++)
+                #pragma unroll
+                for (i32 h = 0; h < 2; h++) scale[m][h] = fmaxf(r_q_scale[m][h] * k_scale, 1e-30f); // never 0: -inf times 0 is no number
         }
         float r_most[m_tiles][2][2]; // largest score of this lane's eight in a block; [row][half of the step]
         #pragma unroll
@@ -539,10 +540,9 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
             for (i32 m = 0; m < m_tiles; m++) {
                 #pragma unroll
                 for (i32 h = 0; h < 2; h++) {
-                    float top = fmaxf(r_most[m][h][0], r_most[m][h][1]);
+                    float top = fmaxf(r_most[m][h][0], r_most[m][h][1]) * scale[m][h];
                     top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
                     top = fmaxf(top, __shfl_xor_sync(~0u, top, 2)); // the quad holds the row
-                    top *= scale[m][h];
                     const float max_new = top > r_max[m][h] + 4.12265635f ? top : r_max[m][h]; // smaller growth is left to P's head room
                     const float shrink = ex2(r_max[m][h] - max_new);
                     r_max[m][h] = max_new;
@@ -620,16 +620,16 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
     static_assert(steps % 2 == 0, "scores alternate between two sets of registers");
     float rS[2][m_tiles][8][4]; // scores of this step, and of the next
     auto step_of_tile = [&](i32 step, i32 slot, i32 step_next, i32 slot_next) {
-        quant_p(rS[step % 2]);
         qk_gemm(rS[(step + 1) % 2], slot_next, step_next);
+        quant_p(rS[step % 2]);
         pv_gemm(slot, step);
-        block_scales(rS[(step + 1) % 2], slot_next, step_next);
+        p_scales(rS[(step + 1) % 2], slot_next, step_next);
     };
     if (tiles > 0) {
         mbar_wait(full, 0);
         qk_gemm(rS[0], 0, 0);
         mask_scores(rS[0], 0, 0);
-        block_scales(rS[0], 0, 0);
+        p_scales(rS[0], 0, 0);
     }
     i32 j = 0;
     u32 phase = 0; // of the full barriers: flips with each pass over the slots
@@ -656,7 +656,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
             if (step < steps - 1) {
                 qk_gemm(rS[(step + 1) % 2], slot, step + 1);
                 mask_scores(rS[(step + 1) % 2], j, step + 1);
-                block_scales(rS[(step + 1) % 2], slot, step + 1);
+                p_scales(rS[(step + 1) % 2], slot, step + 1);
             }
         }
         mbar_arrive_warp(empty + 8 * slot, lane); // every lane has read its part of the slot
@@ -665,7 +665,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
         mbar_wait(full + 8 * slot, phase);
         qk_gemm(rS[0], slot, 0);
         mask_scores(rS[0], j + 1, 0);
-        block_scales(rS[0], slot, 0);
+        p_scales(rS[0], slot, 0);
     }
 
     // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // fp4_d64_delta_s_q128_k128_s3_w8_sm_120a_bf16
 // delta_s = mean(Q group) . (K - mean(K)), what Q smoothing takes out of the scores (QK in nvfp4, PV in nvfp4)
 //
-// spec fp4_d64 (hash ad8c67f35de41f14)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
+// spec fp4_d64 (hash 59850cd0eb78b446)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/delta_s.cu.tl
 // again: sagegen expand --spec specs/fp4_d64.yaml --role delta_s --arch sm_120a --io bf16 --mask none --variant q128_k128_s3_w8
 
@@ -153,7 +153,7 @@ extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_
         float mean = 0.0f;
         if (group < groups) {
             const float q_scale = ((const float *)args.q_scale)[(head * groups + group) * q_group]; // all rows of a group share it
-            mean = ((const float *)args.q_mean)[(head * groups + group) * d_qk + item % d_qk] * (args.sm_scale * log2_e / (q_scale * g_k_scale[0]));
+            mean = ((const float *)args.q_mean)[(head * groups + group) * d_qk + item % d_qk] * (args.sm_scale * log2_e / fmaxf(q_scale * g_k_scale[0], 1e-30f)); // as attn_fwd takes it
         }
         s_mean[item / d_qk][item % d_qk] = mean;
     }
@@ -172,7 +172,7 @@ extern "C" __global__ void __launch_bounds__(threads) fp4_d64_delta_s_q128_k128_
         for (i32 e = 0; e < 8; e += 2) {
             const float lo = widen((u16)pair[e / 2]), hi = widen((u16)(pair[e / 2] >> 16));
             #pragma unroll
-            for (i32 g = 0; g < delta_groups; g++) sum[g] += lo * s_mean[g][c + e] + hi * s_mean[g][c + e + 1];
+            for (i32 g = 0; g < delta_groups; g++) sum[g] = fmaf(hi, s_mean[g][c + e + 1], fmaf(lo, s_mean[g][c + e], sum[g]));
         }
     }
     // keys 2i, 2i+1 twice: the four accumulators of a lane, rows l/4 and l/4+8, start from one load

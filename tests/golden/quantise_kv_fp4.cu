@@ -1,7 +1,7 @@
 // fp4_d64_quantise_kv_q128_k128_s3_w8_sm_120a_bf16
 // K and V quantised to tile images in the workspace, by their statistics over the sequence (QK in nvfp4, PV in nvfp4)
 //
-// spec fp4_d64 (hash ad8c67f35de41f14)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
+// spec fp4_d64 (hash 59850cd0eb78b446)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/quantise_kv.cu.tl
 // again: sagegen expand --spec specs/fp4_d64.yaml --role quantise_kv --arch sm_120a --io bf16 --mask none --variant q128_k128_s3_w8
 
@@ -270,7 +270,7 @@ __device__ __forceinline__ float e4m3_value(u32 code)
 }
 
 // Divisors of a block's maximum that are tried as its scale; the one with the least squared error is kept.
-__constant__ float scale_divisors[6] = {6.0f, 5.5f, 5.0f, 4.5f, 4.0f, 3.5f};
+__constant__ float scale_divisors[6] = {6.5f, 6.0f, 5.5f, 5.0f, 4.5f, 4.0f};
 
 // Scale amax / divisor as ue4m3, never 0: its code; its value through e4m3_value().
 __device__ __forceinline__ u32 block_scale_code(float amax, float divisor)

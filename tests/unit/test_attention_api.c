@@ -288,7 +288,7 @@ static const struct desc_rule {
     {{DESC, .head_dim_qk = 128, .head_dim_v = 12}, "desc.head_dim_v = 12"},
     {{DESC, .head_dim_qk = 128, .head_dim_v = 512}, "desc.head_dim_v = 512"},
     {{DESC, .head_dim_qk = 128, .mask = (sage_mask)7}, "desc.mask = 7"},
-    {{DESC, .head_dim_qk = 128, .precision = (sage_precision)6}, "desc.precision = 6"},
+    {{DESC, .head_dim_qk = 128, .precision = (sage_precision)8}, "desc.precision = 8"},
     {{DESC, .head_dim_qk = 128, .sm_scale = -1}, "desc.sm_scale = -1"},
     {{DESC, .head_dim_qk = 128, .sm_scale = NAN}, "desc.sm_scale = "},
     {{DESC, .head_dim_qk = 128, .sm_scale = INFINITY}, "desc.sm_scale = inf"},
@@ -382,6 +382,9 @@ static const struct family_rule {
     {121, SAGE_FP4, "fp4 ", NULL},
     {86, SAGE_FP8_FP8, "", "fp8_fp8 needs compute capability 8.9 or newer; this GPU has 8.6"},
     {90, SAGE_FP8_FP8, "fp8_fp8 ", NULL},
+    {90, SAGE_FP8_FP4, "", "fp8_fp4 needs compute capability 12.0 or 12.1; this GPU has 9.0"},
+    {120, SAGE_FP8_FP4, "fp8_fp4 ", NULL},
+    {120, SAGE_FP4_FP8, "fp4_fp8 ", NULL},
 };
 
 static void families_follow_gpu_and_precision(void **state) {

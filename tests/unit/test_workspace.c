@@ -69,7 +69,7 @@ static void sizes_of_a_smoothed_kernel(void **state) {
     assert_region(&layout, WORKSPACE_lse_bias, 3 * 4 * rows * 4);
     assert_region(&layout, WORKSPACE_q_mean, 3 * 4 * (rows / 64) * 128 * 4);
     assert_region(&layout, WORKSPACE_k_centred, 3 * 2 * keys * 128 * 2);
-    assert_region(&layout, WORKSPACE_delta_s, 3 * 4 * 32 * keys * 4);
+    assert_region(&layout, WORKSPACE_delta_s, 3 * 4 * 32 * keys * 2 * 4); // each value twice
 }
 
 static void splits_follow_keys(void **state) {

@@ -48,6 +48,8 @@ planted "$race" int8_fp8_d64 sm_90a stage/loop_serial_sm90.cu.tl 'mbar_wait(v_fu
 planted "async-proxy access" int8_fp8_d64 sm_90a stage/barriers_sm90.cu.tl '^fence_proxy_async'
 planted "$race" int8_fp8_d64 sm_89 stage/quant_qk.cu.tl '^__syncthreads'
 planted "$race" int8_fp8_d64 sm_89 stage/stats_part.cu.tl '^__syncthreads'
+planted "mbarrier misuse" fp8_fp4_d64 sm_120a stage/load_sm120.cu.tl 'mbar_wait(empty'
+planted "$race" fp4_fp8_d64 sm_120a stage/loop_ahead_sm120.cu.tl 'mbar_wait(full + 8 \* slot_next'
 planted "$race" fp4_d64 sm_120a stage/quant_fp4.cu.tl '^__syncthreads' 3
 planted "read of memory that nobody wrote" fp4_d64 sm_120a delta_s.cu.tl '^    __syncthreads'
 

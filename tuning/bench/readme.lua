@@ -1,11 +1,14 @@
 -- readme: rewrites what README.md shows of the records in tuning/bench/*.json, between `<!-- bench:NAME -->` and
--- `<!-- /bench -->`, and the plot tuning/bench/h100.svg. Tables of speed are printed by `sagegen bench --table`.
+-- `<!-- /bench -->`, and the plots tuning/bench/{h100,fp4_accuracy}.svg. Tables of speed are printed by `sagegen bench --table`.
 -- usage, in the source folder: lua5.4 tuning/bench/readme.lua [--check] [build folder]
---   --check: writes nothing; exit status 1 if README.md or the plot is not what the records say
+--   --check: writes nothing; exit status 1 if README.md or a plot is not what the records say
 -- SPDX-License-Identifier: Apache-2.0
 local check = arg[1] == "--check"
 local build = arg[check and 2 or 1] or "build"
 local RECORD, PLOT, README = "tuning/bench/h100.json", "tuning/bench/h100.svg", "README.md"
+local FP4_PLOT = "tuning/bench/fp4_accuracy.svg"
+package.path = "tuning/bench/?.lua;" .. package.path
+local bars = require("bars")
 
 -- -- Files and commands --------------------------------------------------------
 
@@ -111,6 +114,83 @@ function blocks.d128() return bench("--d 128 --markdown") end
 function blocks.d64() return bench("--d 64 --markdown") end
 function blocks.d256() return bench("--d 256 --markdown") end
 
+-- -- FP4: errors by recipe --------------------------------------------------------
+
+local KINDS = { "normal", "outlier", "runs" }
+local SAGE3, NEAREST, SHIPPED = "SageAttention3", "+ maximum lazy by 2^4", "+ scales of P linear in log2 (shipped)"
+local fp4 = load_json("fp4_accuracy.json")
+
+local function fp4_row(d, n, recipe, kind)
+  for _, row in ipairs(fp4.rows) do
+    if row.d == d and row.n == n and row.recipe == recipe and row.kind == kind then return row end
+  end
+  error(("fp4_accuracy.json has no row of d %s, %s tokens, %s, %s"):format(d, n, recipe, kind))
+end
+
+-- In the order of the record.
+local function fp4_recipes(d, n)
+  local names = {}
+  for _, row in ipairs(fp4.rows) do
+    if row.d == d and row.n == n and row.kind == KINDS[1] then names[#names + 1] = row.recipe end
+  end
+  return names
+end
+
+local function per_kind(d, n, recipe, format, ...)
+  local cells, fields = {}, { ... }
+  for i, kind in ipairs(KINDS) do
+    local row, values = fp4_row(d, n, recipe, kind), {}
+    for k, field in ipairs(fields) do values[k] = tonumber(row[field]) end
+    cells[i] = format:format(table.unpack(values))
+  end
+  return table.concat(cells, " | ")
+end
+
+local function fp4_facts(d, n)
+  for _, p in ipairs(fp4.problems) do
+    if p.d == d and p.n == n then
+      return ("%s x %s heads, %s rows of each"):format(p.seeds, p.heads, p.rows)
+    end
+  end
+  error(("fp4_accuracy.json has no problem of d %s, %s tokens"):format(d, n))
+end
+
+local function marked(recipe) return recipe == SHIPPED and "**" .. recipe .. "**" or recipe end
+
+function blocks.fp4error()
+  return table_of("| error (of SageAttention3's) | normal | outlier | runs |", fp4_recipes("128", "4096"), function(recipe)
+    return ("| %s | %s |"):format(marked(recipe), per_kind("128", "4096", recipe, "%.4f (%.3f)", "error", "ratio"))
+  end) .. "\n\nd 128, 4096 keys, " .. fp4_facts("128", "4096")
+end
+
+function blocks.fp4length()
+  return table_of("| shipped recipe's error over SageAttention3's | normal | outlier | runs | |", fp4.problems, function(p)
+    return ("| d %s, %s keys | %s | %s |"):format(p.d, p.n, per_kind(p.d, p.n, SHIPPED, "%.3f ± %.3f", "ratio", "ratio_sd"), fp4_facts(p.d, p.n))
+  end)
+end
+
+function blocks.fp4lse()
+  return table_of("| error of LSE in nats, rms (mean) | normal | outlier | runs |", { SAGE3, NEAREST, SHIPPED }, function(recipe)
+    return ("| %s | %s |"):format(marked(recipe), per_kind("128", "4096", recipe, "%.4f (%+.4f)", "lse_rms", "lse_mean"))
+  end)
+end
+
+local function fp4_svg()
+  local rows, panels = {}, {}
+  for i, recipe in ipairs(fp4_recipes("128", "4096")) do
+    rows[i] = { name = recipe, class = recipe == SHIPPED and "marked" or recipe == SAGE3 and "base" or "plain" }
+  end
+  for i, kind in ipairs(KINDS) do
+    panels[i] = { title = kind, value = {}, spread = {}, cut = 1.25 * tonumber(fp4_row("128", "4096", SAGE3, kind).error) }
+    for k, row in ipairs(rows) do
+      local cell = fp4_row("128", "4096", row.name, kind)
+      panels[i].value[k], panels[i].spread[k] = tonumber(cell.error), tonumber(cell.error_sd)
+    end
+  end
+  return bars.svg({ title = "FP4 attention: relative error of O by recipe and distribution", rows = rows, panels = panels,
+    caption = "d 128, 4096 keys, " .. fp4_facts("128", "4096") .. "; lines: standard deviation over seeds; float64 models" })
+end
+
 local function fill(text)
   return (text:gsub("<!%-%- bench:(%w+) %-%->\n.-<!%-%- /bench %-%->", function(name)
     local block = assert(blocks[name], README .. ": there is no block named " .. name)
@@ -125,10 +205,11 @@ bench("--plot " .. plot)
 if not check then
   write(README, text)
   write(PLOT, read(plot))
+  write(FP4_PLOT, fp4_svg())
 end
-local same = text == read(README) and read(plot) == read(PLOT)
+local same = text == read(README) and read(plot) == read(PLOT) and fp4_svg() == read(FP4_PLOT)
 os.remove(plot)
 if not same then
-  io.stderr:write("README.md or its plot differs from tuning/bench/*.json: run lua5.4 tuning/bench/readme.lua\n")
+  io.stderr:write("README.md or a plot of it differs from tuning/bench/*.json: run lua5.4 tuning/bench/readme.lua\n")
   os.exit(1)
 end
