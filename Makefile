@@ -5,19 +5,21 @@ BUILD         = build
 PREFIX        = /usr/local
 NVRTC_VERSION =# e.g. 13.0 or 12.9; empty: the newest that the driver can load
 CMAKE_OPTIONS =
+FUZZ_SECONDS  = 60# of `make fuzz`, for all targets together
 
 .ONESHELL:
 .NOTPARALLEL:
 SHELL = /bin/sh
 .SHELLFLAGS = -eu -c
-.PHONY: help run test test-all bless install clean packages build nvrtc nvdisasm
-export BUILD PREFIX NVRTC_VERSION
+.PHONY: help run test test-all fuzz bless install clean packages build nvrtc nvdisasm
+export BUILD PREFIX NVRTC_VERSION FUZZ_SECONDS
 
 help:
 	@cat <<'END'
 	make run       set up, build, and compile the kernels of specs/fp4_d128.yaml
 	make test      set up, build, and run the tests; also with AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 	make test-all  the same with every variant of every spec (half an hour or more)
+	make fuzz      fuzz the readers of files with clang's libFuzzer   [FUZZ_SECONDS=60]
 	make bless     accept the emitted text as the new tests/golden/*.cu
 	make install   install program, libraries, CMake package and pkg-config files   [PREFIX=/usr/local] [DESTDIR=]
 	make clean     remove the build folders
@@ -157,6 +159,18 @@ test-all: test
 	say "tests: long"
 	ctest --test-dir "$$BUILD" -L long --output-on-failure --no-tests=error -V
 
+fuzz: packages
+	@$(FUNCTIONS)
+	if ! has clang || ! echo 'int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d && !n; }' \
+	    | clang -fsanitize=fuzzer,address -x c - -o /dev/null 2> /dev/null; then
+	    install_packages clang "libclang-rt-$$(apt-cache depends clang | sed -n 's/.*Depends: clang-\([0-9]*\)$$/\1/p' | head -n 1)-dev"
+	fi
+	say "building into $$BUILD-fuzz/ (libFuzzer, AddressSanitizer, UndefinedBehaviorSanitizer)"
+	cmake -S . -B "$$BUILD-fuzz" -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_FLAGS_RELWITHDEBINFO="-O1 -g" \
+	    -DSAGE_FUZZ=ON -DSAGE_WERROR=OFF > /dev/null
+	cmake --build "$$BUILD-fuzz" --target fuzz_targets -- --quiet
+	sh tests/fuzz/fuzz.sh "$$BUILD-fuzz/tests/fuzz" tests/fuzz/corpus "$$FUZZ_SECONDS"
+
 bless: build
 	@cmake --build "$$BUILD" --target bless -- --quiet
 
@@ -165,4 +179,4 @@ install: build
 	if [ "$$(id -u)" = 0 ] && [ -z "$${DESTDIR:-}" ]; then ldconfig; fi
 
 clean:
-	rm -rf "$$BUILD" "$$BUILD-asan" "$$BUILD-tsan"
+	rm -rf "$$BUILD" "$$BUILD-asan" "$$BUILD-tsan" "$$BUILD-fuzz"

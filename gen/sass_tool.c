@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sass_tool.h"
 
+#include "safe_dir.h"
 #include <errno.h>
 #include <glob.h>
 #include <poll.h>
@@ -23,7 +24,14 @@ static bool is_program(const char *path) {
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
+// What was found by a search is taken only from where strangers cannot write.
 static bool take(const char *path, char out[PATH_MAX]) {
+    char real[PATH_MAX];
+    struct safe_why why;
+    return is_program(path) && realpath(path, real) && safe_path(real, false, &why) && strcpy(out, real);
+}
+
+static bool take_named(const char *path, char out[PATH_MAX]) {
     return is_program(path) && strlen(path) < PATH_MAX && strcpy(out, path);
 }
 
@@ -31,7 +39,7 @@ static bool take(const char *path, char out[PATH_MAX]) {
 static bool find_wanted(const char *wanted, char out[PATH_MAX], char why[SASS_TOOL_WHY_BYTES]) {
     struct buf inside = {0};
     buf_printf(&inside, "%s/nvdisasm", wanted);
-    bool ok = take(wanted, out) || take(inside.data, out);
+    bool ok = take_named(wanted, out) || take_named(inside.data, out);
     buf_free(&inside);
     if (!ok) snprintf(why, SASS_TOOL_WHY_BYTES, "%s is no program, and no folder that holds nvdisasm", wanted);
     return ok;
@@ -44,7 +52,7 @@ static bool find_in_path(char out[PATH_MAX]) {
         struct buf path = {0};
         size_t len = strcspn(p, ":");
         buf_printf(&path, "%.*s/nvdisasm", (int)len, p);
-        ok = len > 0 && take(path.data, out);
+        ok = *p == '/' && take(path.data, out);
         buf_free(&path);
         p += len;
     }
@@ -53,7 +61,7 @@ static bool find_in_path(char out[PATH_MAX]) {
 
 // The last match of <root><rest>, where rest is a pattern and root is taken literally: the newest of versions.
 static bool find_glob(const char *root, const char *rest, char out[PATH_MAX]) {
-    if (!root || !root[0]) return false;
+    if (!root || root[0] != '/') return false;
     struct buf pattern = {0};
     for (; *root; root++) buf_printf(&pattern, strchr("*?[]\\", *root) ? "\\%c" : "%c", *root);
     buf_printf(&pattern, "%s/nvdisasm", rest);

@@ -197,10 +197,11 @@ static sage_status options_read(const sage_options *given, sage_options *out) {
     return SAGE_OK;
 }
 
+// Of a program that runs with more rights than its caller (setuid) the environment is the caller's: none of it is read.
 static sage_status environment_read(sage_context *context) {
     const char *text;
 #define ENVIRONMENT_READ(member, variable)                                                                             \
-    text = getenv(variable);                                                                                           \
+    text = secure_getenv(variable);                                                                                    \
     if (text && *text && !(context->environment.member = context_copy_text(context, text, strlen(text))))              \
         return SAGE_ERROR_OUT_OF_MEMORY;
     CONTEXT_ENVIRONMENT(ENVIRONMENT_READ)

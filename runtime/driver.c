@@ -3,9 +3,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver.h"
 #include "context.h"
+#include "safe_dir.h"
 #include <dlfcn.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -33,9 +36,19 @@ static void *open_or_say(const char *path, char why[WHY_BYTES]) {
     return library;
 }
 
+// A path that was asked for. Without a slash it is a name, which the loader looks for where it looks for libc.
+static void *library_open_named(const char *path, char why[WHY_BYTES]) {
+    char real[PATH_MAX];
+    struct safe_why unsafe;
+    if (!strchr(path, '/') || !realpath(path, real)) return open_or_say(path, why);
+    if (safe_path(real, path[0] == '/', &unsafe)) return open_or_say(real, why);
+    snprintf(why, WHY_BYTES, "%s", unsafe.text);
+    return NULL;
+}
+
 // WSL's path is named in the reason only where there is such a file: elsewhere nobody knows it.
 static void *library_open(const char *path, char why[WHY_BYTES]) {
-    void *library = open_or_say(path ? path : "libcuda.so.1", why);
+    void *library = path ? library_open_named(path, why) : open_or_say("libcuda.so.1", why);
     return library || path || access(wsl_path, F_OK) != 0 ? library : open_or_say(wsl_path, why);
 }
 

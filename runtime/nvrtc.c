@@ -4,6 +4,7 @@
 #include "nvrtc.h"
 #include "context.h"
 #include "elf_identity.h"
+#include "safe_dir.h"
 #include <dlfcn.h>
 #include <glob.h>
 #include <link.h>
@@ -98,9 +99,10 @@ static sage_status refuse(sage_context *context, struct candidate *candidate, co
     return candidate->reason ? SAGE_OK : SAGE_ERROR_OUT_OF_MEMORY;
 }
 
-// Adds what matches <root><rest>, where rest is a pattern, and root is taken literally.
+// Adds what matches <root><rest>, where rest is a pattern, and root is taken literally. A relative root is skipped: it
+// is another place in every current directory.
 static sage_status candidates_glob(sage_context *context, const char *root, const char *rest) {
-    if (!root) return SAGE_OK;
+    if (!root || root[0] != '/') return SAGE_OK;
     char pattern[2 * PATH_MAX], real[PATH_MAX];
     size_t at = 0;
     for (; *root && at < PATH_MAX; root++) {
@@ -192,6 +194,18 @@ static bool is_newer(const int a[3], const int b[3]) {
     return false;
 }
 
+// Refuses a library that strangers may have written, or whose built-ins, which it loads from beside it, they may.
+static sage_status candidate_trust(sage_context *context, struct candidate *candidate) {
+    const char *wanted = context->nvrtc->wanted;
+    char builtins[PATH_MAX], real[PATH_MAX];
+    struct safe_why why;
+    const bool named = wanted && wanted[0] == '/';
+    if (candidate->reason) return SAGE_OK;
+    if (!safe_path(candidate->path, named, &why)) return refuse(context, candidate, why.text);
+    if (!builtins_find(candidate->path, candidate->version[0], builtins) || !realpath(builtins, real)) return SAGE_OK;
+    return safe_path(real, named, &why) ? SAGE_OK : refuse(context, candidate, why.text);
+}
+
 // Refuses what is too old, and what makes cubins that this system's driver would not load.
 static sage_status candidate_check(sage_context *context, struct candidate *candidate, int driver_version) {
     char reason[256];
@@ -238,7 +252,10 @@ static sage_status search(sage_context *context) {
     else
         SAGE_TRY(candidates_search(context));
     int driver_version = nvrtc->wanted ? 0 : driver_probe_version(context);
-    for (int i = 0; i < nvrtc->count; i++) SAGE_TRY(candidate_check(context, &nvrtc->candidate[i], driver_version));
+    for (int i = 0; i < nvrtc->count; i++) {
+        SAGE_TRY(candidate_trust(context, &nvrtc->candidate[i]));
+        SAGE_TRY(candidate_check(context, &nvrtc->candidate[i], driver_version));
+    }
     SAGE_TRY(choose(context));
     if (nvrtc->chosen < 0 && !nvrtc->wanted) {
         int first = nvrtc->count;

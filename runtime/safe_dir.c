@@ -114,6 +114,52 @@ bool safe_dir_remove(int parent, const char *name) {
     return unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
 }
 
+/* -- Paths of what is loaded ----------------------------------------------------------------------------------------
+ */
+
+static bool is_root_like(uid_t owner) {
+    struct stat top;
+    // Where user ids are mapped, root's files may show another owner: that of "/".
+    return owner == 0 || (lstat("/", &top) == 0 && owner == top.st_uid);
+}
+
+static bool part_is_safe(const char *path, const struct stat *info, bool named, struct safe_why *why) {
+    const bool sticky = S_ISDIR(info->st_mode) && (info->st_mode & S_ISVTX), mine = info->st_uid == geteuid();
+    const bool root_like = is_root_like(info->st_uid), private_group = mine && info->st_gid == info->st_uid;
+    if ((info->st_mode & S_IWOTH) && !sticky)
+        say_refused(why, "%s may be written by everyone (mode %04o): chmod o-w it", path,
+                    (unsigned)info->st_mode & 07777);
+    else if (!named && !mine && !root_like)
+        say_refused(why, "%s belongs to user %u; if you trust that user, name the library itself", path,
+                    (unsigned)info->st_uid);
+    else if (!named && (info->st_mode & S_IWGRP) && !sticky && !root_like && !private_group)
+        say_refused(why, "%s may be written by group %u (mode %04o): chmod g-w it, or name the library itself", path,
+                    (unsigned)info->st_gid, (unsigned)info->st_mode & 07777);
+    return why->kind == SAFE_FINE;
+}
+
+bool safe_path(const char *path, bool named, struct safe_why *why) {
+    char part[PATH_MAX];
+    struct stat info;
+    const size_t len = strlen(path);
+    *why = (struct safe_why){0};
+    if (path[0] != '/' || len >= sizeof part) {
+        say_refused(why, "%s is no absolute path", path);
+        return false;
+    }
+    for (size_t end = 1; end <= len; end++) {
+        if (end > 1 && end < len && path[end] != '/') continue;
+        memcpy(part, path, end);
+        part[end] = 0;
+        if (lstat(part, &info) != 0) {
+            say_errno(why, part, errno);
+            return false;
+        }
+        if (!part_is_safe(part, &info, named, why)) return false;
+    }
+    return true;
+}
+
 /* -- Files ----------------------------------------------------------------------------------------------------------
  */
 

@@ -50,4 +50,10 @@ char *safe_file_read(sage_context *context, int dir, const char *name, size_t by
 bool safe_file_write(int dir, const char *name, const void *data, size_t bytes, struct safe_policy policy,
                      struct safe_why *why);
 
+// Whether a file that is to be executed or loaded lies where only trusted users can write: path is what realpath made;
+// it and every folder above it are looked at. Writable by all: never trusted, but for the entries of a sticky folder.
+// Other owners than this user, root and who owns "/", and groups that may write what is not root's, are trusted where
+// `named`: the caller, or the environment, names the very path. The group of a user alone (same number) counts as him.
+bool safe_path(const char *path, bool named, struct safe_why *why);
+
 #endif

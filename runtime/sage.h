@@ -93,7 +93,8 @@ typedef struct sage_options {
     size_t size;
     int device;                     /* CUDA ordinal; -1: no device (compile and inspect only) */
     const char *cache_dir;          /* NULL: $SAGE_CACHE_DIR, else the user's cache directory by the XDG rules */
-    const char *nvrtc_path;         /* NULL: $SAGE_NVRTC, else the toolkit, Python wheels, the loader path */
+    const char *nvrtc_path;         /* NULL: $SAGE_NVRTC, else the toolkit, Python wheels, the loader path. Refused:
+                                       what everyone may write; where it was searched for, also what other users may */
     const char *kernel_dir;         /* files written by `sagegen --out`, searched before the cache; NULL: none */
     int memory_only;                /* 1: never touch a cache directory */
     int trust_shared_cache;         /* 1: accept a cache directory that other users may write (their code would run as yours) */

@@ -235,11 +235,17 @@ void wisdom_free(sage_context *context, struct wisdom *wisdom) {
 struct rank {
     int other_gpu, multiprocessors; /* 0: this very GPU; else how many more or fewer it has */
     double seq_ratio, heads_ratio;
-    int64_t shorter, smaller; /* minus seq_k, minus batch times heads_q */
+    int64_t shorter; /* minus seq_k */
+    double smaller;  /* minus batch times heads_q */
 };
 
-static double ratio(int64_t a, int64_t b) {
-    return a > b ? (double)a / (double)b : (double)b / (double)a;
+static double ratio(double a, double b) {
+    return a > b ? a / b : b / a;
+}
+
+// Doubles: a row may have 15 digits in each, and a caller's shape anything.
+static double all_heads(int64_t batch, int64_t heads_q) {
+    return (double)batch * (double)heads_q;
 }
 
 static void rank_machine(const struct wisdom_machine *m, const struct wisdom_query *q, struct rank *out) {
@@ -249,15 +255,17 @@ static void rank_machine(const struct wisdom_machine *m, const struct wisdom_que
 }
 
 // 0 sizes, as of an empty batch, count as 1.
-static int64_t at_least_one(int64_t x) {
-    return x > 0 ? x : 1;
+static double at_least_one(double x) {
+    return x > 1 ? x : 1;
 }
 
 static struct rank rank_of(const struct wisdom *t, const struct wisdom_row *row, const struct wisdom_query *q) {
-    struct rank rank = {.shorter = -row->seq_k, .smaller = -row->batch * row->heads_q};
+    const double heads = all_heads(row->batch, row->heads_q), asked = all_heads(q->shape.batch, q->shape.heads_q);
+    struct rank rank = {.shorter = -row->seq_k, .smaller = -heads};
     rank_machine(&t->machine[row->machine], q, &rank);
-    rank.seq_ratio = ratio(row->seq_q, at_least_one(q->shape.seq_q)) * ratio(row->seq_k, at_least_one(q->shape.seq_k));
-    rank.heads_ratio = ratio(row->batch * row->heads_q, at_least_one(q->shape.batch * q->shape.heads_q));
+    rank.seq_ratio = ratio((double)row->seq_q, at_least_one((double)q->shape.seq_q)) *
+                     ratio((double)row->seq_k, at_least_one((double)q->shape.seq_k));
+    rank.heads_ratio = ratio(heads, at_least_one(asked));
     return rank;
 }
 

@@ -175,6 +175,133 @@ static void the_newest_suitable_is_found(void **state) {
     fixture_remove_tree(home);
 }
 
+/* -- Trust ----------------------------------------------------------------------------------------------------------
+ */
+
+// A folder of wheels below root, which is to be VIRTUAL_ENV, with one library.
+static void make_wheel(const char *root, char folder[160]) {
+    char command[256];
+    snprintf(folder, 160, "%s/lib/python3.99/site-packages/nvidia/cu13/lib", root);
+    snprintf(command, sizeof command, "umask 022; mkdir -p %s", folder);
+    assert_int_equal(system(command), 0);
+    copy_file(FAKE_CUDA_PATH, folder, "libnvrtc.so.99.1.2");
+    fixture_write(folder, "libnvrtc-builtins.so.99.1.2", "", 0);
+}
+
+// What the search says, with a variable set; "chosen: " in front where the wheel's library was chosen.
+static void search_says(const char *name, const char *value, const char *nvrtc, struct candidates *out) {
+    char *old = getenv(name) ? strdup(getenv(name)) : NULL;
+    setenv("SAGE_DRIVER", "/nonexistent", 1);
+    setenv(name, value, 1);
+    sage_options options = {.size = sizeof options, .device = -1, .memory_only = 1, .nvrtc_path = nvrtc};
+    sage_context *context = NULL;
+    assert_int_equal(sage_context_create(&options, &context), SAGE_OK);
+    struct nvrtc_info info;
+    memset(out, 0, sizeof *out);
+    if (nvrtc_find(context, &info) == SAGE_OK && strstr(info.path, "libnvrtc.so.99.1.2")) strcpy(out->text, "chosen: ");
+    nvrtc_each_candidate(context, note_candidate, out);
+    sage_context_destroy(context);
+    unsetenv("SAGE_DRIVER");
+    if (old)
+        setenv(name, old, 1);
+    else
+        unsetenv(name);
+    free(old);
+}
+
+static bool is_chosen(const struct candidates *candidates) {
+    return strncmp(candidates->text, "chosen: ", 8) == 0;
+}
+
+static void what_everyone_may_write_is_not_loaded(void **state) {
+    (void)state;
+    char home[64], folder[160], path[256], builtins[256], parent[160];
+    struct candidates said;
+    fixture_directory(home);
+    make_wheel(home, folder);
+    snprintf(path, sizeof path, "%s/libnvrtc.so.99.1.2", folder);
+    snprintf(builtins, sizeof builtins, "%s/libnvrtc-builtins.so.99.1.2", folder);
+    snprintf(parent, sizeof parent, "%s/lib/python3.99", home);
+    search_says("VIRTUAL_ENV", home, NULL, &said);
+    assert_true(is_chosen(&said));
+    const char *const writable[] = {path, builtins, folder, parent};
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(chmod(writable[i], 0777), 0);
+        search_says("VIRTUAL_ENV", home, NULL, &said);
+        assert_false(is_chosen(&said));
+        assert_non_null(strstr(said.text, "may be written by everyone (mode 0777): chmod o-w it"));
+        search_says("VIRTUAL_ENV", home, path, &said); // not if it is named either
+        assert_false(is_chosen(&said));
+        assert_int_equal(chmod(writable[i], 0755), 0);
+    }
+    assert_int_equal(chmod(folder, 01777), 0); // sticky, as /tmp: what is there belongs to its owner
+    search_says("VIRTUAL_ENV", home, NULL, &said);
+    assert_true(is_chosen(&said));
+    fixture_remove_tree(home);
+}
+
+static void other_users_are_trusted_by_name_alone(void **state) {
+    (void)state;
+    enum { STRANGER = 12345 };
+    char home[64], folder[160], path[256];
+    struct candidates said;
+    if (geteuid() != 0) {
+        print_message("skipped: only root can give files to another user\n");
+        skip();
+    }
+    fixture_directory(home);
+    make_wheel(home, folder);
+    snprintf(path, sizeof path, "%s/libnvrtc.so.99.1.2", folder);
+    assert_int_equal(chown(folder, STRANGER, STRANGER), 0);
+    search_says("VIRTUAL_ENV", home, NULL, &said);
+    assert_false(is_chosen(&said));
+    assert_non_null(strstr(said.text, "belongs to user 12345"));
+    search_says("VIRTUAL_ENV", home, path, &said);
+    assert_true(is_chosen(&said));
+    char old[1024];
+    assert_non_null(getcwd(old, sizeof old));
+    assert_int_equal(chdir(folder), 0);
+    search_says("VIRTUAL_ENV", home, "libnvrtc.so.99.1.2", &said); // a file of whatever folder this is
+    assert_false(is_chosen(&said));
+    assert_int_equal(chdir(old), 0);
+    fixture_remove_tree(home);
+}
+
+static void relative_folders_are_not_searched(void **state) {
+    (void)state;
+    char home[64], folder[160], old[1024];
+    struct candidates said;
+    fixture_directory(home);
+    make_wheel(home, folder);
+    assert_non_null(getcwd(old, sizeof old));
+    assert_int_equal(chdir(home), 0);
+    search_says("VIRTUAL_ENV", ".", NULL, &said);
+    assert_false(is_chosen(&said));
+    assert_null(strstr(said.text, "libnvrtc.so.99"));
+    search_says("HOME", ".", NULL, &said);
+    assert_null(strstr(said.text, "libnvrtc.so.99"));
+    assert_int_equal(chdir(old), 0);
+    fixture_remove_tree(home);
+}
+
+static void a_driver_that_everyone_may_write_is_not_loaded(void **state) {
+    (void)state;
+    char directory[64], path[128];
+    fixture_directory(directory);
+    copy_file(FAKE_CUDA_PATH, directory, "libcuda.so.1");
+    snprintf(path, sizeof path, "%s/libcuda.so.1", directory);
+    assert_int_equal(chmod(path, 0666), 0);
+    setenv("SAGE_DRIVER", path, 1);
+    sage_options options = {.size = sizeof options, .device = 0, .memory_only = 1};
+    sage_context *context = NULL;
+    assert_int_equal(sage_context_create(&options, &context), SAGE_ERROR_NO_DRIVER);
+    assert_non_null(strstr(sage_last_error(NULL), "may be written by everyone"));
+    unsetenv("SAGE_DRIVER");
+    fixture_remove_tree(directory);
+}
+
+/* -- Identity ---- */
+
 static void identities_survive_any_bytes(void **state) {
     (void)state;
     char directory[64], path[128], identity[NVRTC_IDENTITY_BYTES], again[NVRTC_IDENTITY_BYTES];
@@ -347,6 +474,10 @@ int main(void) {
         cmocka_unit_test(bad_inputs_are_refused),
         cmocka_unit_test(a_wanted_path_is_the_only_one),
         cmocka_unit_test(the_newest_suitable_is_found),
+        cmocka_unit_test(what_everyone_may_write_is_not_loaded),
+        cmocka_unit_test(other_users_are_trusted_by_name_alone),
+        cmocka_unit_test(relative_folders_are_not_searched),
+        cmocka_unit_test(a_driver_that_everyone_may_write_is_not_loaded),
         cmocka_unit_test(identities_survive_any_bytes),
         cmocka_unit_test(found_without_loading),
         cmocka_unit_test(compiles),

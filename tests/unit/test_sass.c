@@ -1,6 +1,7 @@
 // Tests of the SASS reader: small listings with known loops, ways and counts; listings that are none; mutated ones.
 // SPDX-License-Identifier: Apache-2.0
 #include "sass_report.h"
+#include "sass_tool.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -387,6 +390,41 @@ static void test_mutated_listings(void **state) {
     assert_true(read > 1000);
 }
 
+/* -- The tool ---- */
+
+// Whether a search with this PATH gives the nvdisasm of the folder.
+static bool is_found(const char *path, const char *folder) {
+    char out[PATH_MAX] = "", why[SASS_TOOL_WHY_BYTES];
+    setenv("PATH", path, 1);
+    return sass_tool_find(NULL, out, why) && !strncmp(out, folder, strlen(folder));
+}
+
+static void test_what_everyone_may_write_is_not_executed(void **state) {
+    (void)state;
+    char folder[] = "/tmp/sage_sass_XXXXXX", tool[64], old[PATH_MAX], *path = strdup(getenv("PATH"));
+    unsetenv("SAGE_NVDISASM");
+    assert_non_null(getcwd(old, sizeof old));
+    assert_non_null(mkdtemp(folder));
+    snprintf(tool, sizeof tool, "%s/nvdisasm", folder);
+    FILE *file = fopen(tool, "w");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(tool, 0755), 0);
+    assert_true(is_found(folder, folder));
+    assert_int_equal(chdir(folder), 0);
+    assert_false(is_found(".:", folder)); // of whatever folder this is
+    assert_int_equal(chdir(old), 0);
+    assert_int_equal(chmod(tool, 0777), 0);
+    assert_false(is_found(folder, folder));
+    assert_int_equal(chmod(tool, 0755), 0);
+    assert_int_equal(chmod(folder, 0777), 0);
+    assert_false(is_found(folder, folder));
+    setenv("PATH", path, 1);
+    free(path);
+    remove(tool);
+    rmdir(folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_loop_with_its_test_at_the_bottom),
@@ -409,6 +447,7 @@ int main(void) {
         cmocka_unit_test(test_wgmma_in_turns),
         cmocka_unit_test(test_wgmma_under_other_work),
         cmocka_unit_test(test_serialised_wgmma),
+        cmocka_unit_test(test_what_everyone_may_write_is_not_executed),
         cmocka_unit_test(test_scores_of_unrolled_loops),
         cmocka_unit_test(test_what_is_no_listing_is_refused),
         cmocka_unit_test(test_mutated_listings),
