@@ -620,8 +620,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
     static_assert(steps % 2 == 0, "scores alternate between two sets of registers");
     float rS[2][m_tiles][8][4]; // scores of this step, and of the next
     auto step_of_tile = [&](i32 step, i32 slot, i32 step_next, i32 slot_next) {
-        qk_gemm(rS[(step + 1) % 2], slot_next, step_next);
         quant_p(rS[step % 2]);
+        qk_gemm(rS[(step + 1) % 2], slot_next, step_next);
         pv_gemm(slot, step);
         p_scales(rS[(step + 1) % 2], slot_next, step_next);
     };
