@@ -92,10 +92,10 @@ static void test_refusals_say_why(void **state) {
     expect_refused(request, SAGE_ERROR_NOT_FOUND, "no spec of the family int2");
     request.family = "int8"; // a beginning of a family's name is no family
     expect_refused(request, SAGE_ERROR_NOT_FOUND, "no spec of the family int8");
-    request.family = "fp4";
+    request.family = "fp8_fp4";
     request.sm = 120;
     request.head_dim_qk = 256;
-    expect_refused(request, SAGE_ERROR_UNSUPPORTED, "fp4 reaches head dim 128, not 256");
+    expect_refused(request, SAGE_ERROR_UNSUPPORTED, "fp8_fp4 reaches head dim 128, not 256");
     request = int8_d64;
     request.sm = 130;
     expect_refused(request, SAGE_ERROR_UNSUPPORTED, "none of them runs on sm_130");
