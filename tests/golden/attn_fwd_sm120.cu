@@ -504,7 +504,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
             #pragma unroll
             for (i32 m = 0; m < m_tiles; m++)
                 #pragma unroll
-                for (i32 h = 0; h < 2; h++) scale[m][h] = fmaxf(r_q_scale[m][h] * k_scale, 1e-30f); // never 0: -inf times 0 is no number
+                for (i32 h = 0; h < 2; h++) scale[m][h] = fmaf(r_q_scale[m][h], k_scale, 1e-30f); // never 0: -inf times 0 is no number
         }
         float r_most[m_tiles][2][2]; // largest score of this lane's eight in a block; [row][half of the step]
         #pragma unroll
@@ -546,8 +546,10 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
                     const float max_new = top > r_max[m][h] + 4.12265635f ? top : r_max[m][h]; // smaller growth is left to P's head room
                     const float shrink = ex2(r_max[m][h] - max_new);
                     r_max[m][h] = max_new;
-                    #pragma unroll
-                    for (i32 n = 0; n < 9; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
+                    if (__any_sync(~0u, shrink != 1.0f)) {
+                        #pragma unroll
+                        for (i32 n = 0; n < 9; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
+                    }
                 }
             }
             follow_max();
