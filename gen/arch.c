@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "arch.h"
 
+#include "meta.h"
 #include <assert.h>
 
 static const struct arch arch_table[SPEC_TARGET_COUNT] = {
@@ -25,4 +26,17 @@ const struct arch *arch_of(enum spec_target target)
 enum spec_target arch_on(enum spec_target listed, int sm)
 {
     return listed == SPEC_TARGET_SM_120A && sm == 121 ? SPEC_TARGET_SM_121A : listed;
+}
+
+int arch_native(const struct spec_int_list *listed, int sm)
+{
+    int best = -1, best_rank = 0;
+    for (int i = 0; i < listed->count; i++) {
+        const enum spec_target target = arch_on((enum spec_target)listed->item[i], sm);
+        const int rank = meta_target_rank(spec_target_text(target), sm);
+        if (rank <= best_rank) continue;
+        best_rank = rank;
+        best = (int)target;
+    }
+    return best;
 }

@@ -20,5 +20,7 @@ const struct arch *arch_of(enum spec_target target);
 // What a target that a spec lists stands for on a GPU: itself, or the other member of its family, which the same templates are
 // for (sm_120a: sm_121a on sm_121, which NVRTC knows from 12.9 on).
 enum spec_target arch_on(enum spec_target listed, int sm);
+// Of the targets that a spec lists, the one that suits the GPU best; of equals the first. -1: none runs there.
+int arch_native(const struct spec_int_list *listed, int sm);
 
 #endif

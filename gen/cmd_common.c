@@ -72,12 +72,6 @@ bool cmd_specs_add(struct cmd_specs *specs, const char *file_or_name) {
     return ok;
 }
 
-static bool runs_on(const struct spec *spec, int sm) {
-    for (int i = 0; i < spec->targets.count; i++)
-        if (meta_target_rank(spec_target_text(arch_on((enum spec_target)spec->targets.item[i], sm)), sm) > 0) return true;
-    return false;
-}
-
 void cmd_specs_add_shipped(struct cmd_specs *specs, int sm, bool (*wanted)(void *user, const struct spec *spec),
                            void *user) {
     for (int i = 0; i < shipped_count(); i++) {
@@ -86,7 +80,7 @@ void cmd_specs_add_shipped(struct cmd_specs *specs, int sm, bool (*wanted)(void 
         char *own = xstrndup(name, len);
         struct cmd_specs one = {0};
         const bool usable =
-            cmd_specs_add(&one, own) && runs_on(&one.item[0]->spec, sm) && wanted(user, &one.item[0]->spec);
+            cmd_specs_add(&one, own) && arch_native(&one.item[0]->spec.targets, sm) >= 0 && wanted(user, &one.item[0]->spec);
         cmd_specs_free(&one);
         if (usable) cmd_specs_add(specs, own);
         free(own);

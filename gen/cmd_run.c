@@ -1,6 +1,7 @@
 // cmd_run: sagegen run: attention on the user's own tensors. The line: words -> files -> shape and io type -> spec ->
 // device -> plan -> launch -> files -> check -> report; one function a step, each says what is wrong. Nothing is
 // written before everything has been checked and has run. SPDX-License-Identifier: Apache-2.0
+#include "arch.h"
 #include "cmd.h"
 #include "run_check.h"
 #include "run_device.h"
@@ -308,13 +309,15 @@ static bool spec_fits(struct run *run, const struct spec *spec) {
 // For GPUs without 4-bit tensor cores the same kernels are made with products of f16 (nvfp4) or bf16 (mxfp4): every operand
 // is exact in them; the order and width of the sums are that GPU's.
 static bool emulate(struct run *run, struct spec *spec) {
-    static const enum spec_target targets[] = {SPEC_TARGET_SM_80, SPEC_TARGET_SM_86, SPEC_TARGET_SM_89, SPEC_TARGET_SM_90};
     if (spec->qk_block == 0 && spec->pv_block == 0) {
         diag_error(&run->specs.diag, spec_where(spec, "qk.format"), "%s has no 4-bit operands to emulate", spec->name);
         return false;
     }
     spec->targets.count = 0;
-    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) spec->targets.item[spec->targets.count++] = (int)targets[i];
+    for (int t = 0; t < SPEC_TARGET_COUNT; t++) {
+        const struct arch *arch = arch_of((enum spec_target)t);
+        if (!arch->block_scaled_mma && !arch->wgmma) spec->targets.item[spec->targets.count++] = t; // mma.sync alone: portable
+    }
     fprintf(stderr, "sagegen: note: 4-bit products are emulated: operands are exact, sums are those of this device's f16 or bf16 "
                     "products\n");
     return true;

@@ -115,17 +115,10 @@ static bool wanted_of(const struct spec_int_list *own, const struct spec_int_lis
     return false;
 }
 
-// Of targets that suit the GPU equally well, the first of the spec.
 static bool native_target(const struct spec *spec, int sm, struct diag *d, struct spec_int_list *out) {
-    int best = 0;
-    for (int i = 0; i < spec->targets.count; i++) {
-        const int target = (int)arch_on((enum spec_target)spec->targets.item[i], sm);
-        const int rank = meta_target_rank(target_text(target), sm);
-        if (rank <= best) continue;
-        best = rank;
-        *out = (struct spec_int_list){.count = 1, .item = {target}};
-    }
-    if (best > 0) return true;
+    const int target = arch_native(&spec->targets, sm);
+    *out = (struct spec_int_list){.count = 1, .item = {target}};
+    if (target >= 0) return true;
     diag_error(d, spec_where(spec, "targets"), "no target of %s runs on this GPU (sm_%d)", spec->name, sm);
     return false;
 }

@@ -22,14 +22,9 @@ static int at_least(int a, int b)
     return a > b ? a : b;
 }
 
-static bool is_fp4(enum spec_format f)
-{
-    return f == SPEC_FORMAT_NVFP4 || f == SPEC_FORMAT_MXFP4;
-}
-
 static int format_bits(enum spec_format f)
 {
-    return f == SPEC_FORMAT_FP16 ? 16 : is_fp4(f) ? 4 : 8;
+    return f == SPEC_FORMAT_FP16 ? 16 : spec_format_is_fp4(f) ? 4 : 8;
 }
 
 // Widest of 128, 64, 32 bytes that divides a row: the swizzle modes.
@@ -41,7 +36,7 @@ static int panel_bytes(int row_bytes)
 // 4-bit operands in either product: a warp goes over the keys in steps of 64.
 static bool uses_steps(const struct spec *spec)
 {
-    return is_fp4(spec->qk_format) || is_fp4(spec->p_format);
+    return spec_format_is_fp4(spec->qk_format) || spec_format_is_fp4(spec->p_format);
 }
 
 static bool uses_wgmma(const struct spec *spec, const struct arch *arch)
@@ -69,7 +64,7 @@ static bool needs_stats_v(const struct spec *spec, enum spec_io io)
 
 static void plan_sizes(struct plan *p, const struct spec *spec, struct variant v)
 {
-    const bool qk4 = is_fp4(spec->qk_format), v4 = is_fp4(spec->v_format);
+    const bool qk4 = spec_format_is_fp4(spec->qk_format), v4 = spec_format_is_fp4(spec->v_format);
     p->qk4 = qk4;
     p->pv4 = v4;
     p->fp4 = uses_steps(spec);
@@ -228,6 +223,22 @@ static void plan_residence(struct plan *p, const struct spec *spec, bool wgmma)
     if (!wgmma && !p->qk4) p->q_resident = registers_estimate(p, spec, wgmma) <= 232;
 }
 
+// Sizes, shared memory and registers: what decides whether a tuning point can run.
+static struct plan plan_numbers(const struct spec *spec, const struct arch *arch, struct variant v)
+{
+    const bool wgmma = uses_wgmma(spec, arch);
+    struct plan p = {.sm = arch->sm};
+    plan_sizes(&p, spec, v);
+    plan_flush(&p, spec, v, wgmma);
+    plan_row_sum(&p, spec, arch);
+    plan_max(&p, spec, wgmma);
+    plan_smem(&p, wgmma, uses_barriers(spec, arch));
+    plan_quantiser(&p, spec);
+    plan_registers(&p, arch);
+    plan_residence(&p, spec, wgmma);
+    return p;
+}
+
 /* ---- applicable ---------------------------------------------------------------------------------------------------------------------- */
 
 #define REFUSE(condition, ...)                                                                                                            \
@@ -285,7 +296,7 @@ static const char *applicable_resources(const struct plan *p, const struct spec 
            arch->smem_block_bytes)
     REFUSE(p->quant_kv_smem_bytes > SMEM_STATIC_MAX, "the quantiser needs %d bytes of shared memory; %d is the limit", p->quant_kv_smem_bytes, SMEM_STATIC_MAX)
     const int share = arch->registers_sm / (32 * p->warps);
-    const int budget = uses_barriers(spec, arch) && p->consumer_registers ? p->consumer_registers : share < 255 ? share : 255;
+    const int budget = uses_barriers(spec, arch) ? p->consumer_registers : share < 255 ? share : 255;
     const int need = registers_estimate(p, spec, wgmma);
     REFUSE(need > budget, "needs about %d registers a thread; %d are there", need, budget)
     return NULL;
@@ -298,14 +309,7 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     if (applicable_shape(spec, arch, v, why, n)) return why;
     if (applicable_in_place(spec, v, wgmma, why, n)) return why;
     if (wgmma ? applicable_wgmma(spec, v, why, n) : applicable_mma(arch, v, why, n)) return why;
-    struct plan p = {0};
-    plan_sizes(&p, spec, v);
-    plan_flush(&p, spec, v, wgmma);
-    plan_row_sum(&p, spec, arch);
-    plan_smem(&p, wgmma, uses_barriers(spec, arch));
-    plan_quantiser(&p, spec);
-    plan_registers(&p, arch);
-    plan_residence(&p, spec, wgmma);
+    const struct plan p = plan_numbers(spec, arch, v);
     return applicable_resources(&p, spec, arch, why, n);
 }
 
@@ -334,7 +338,7 @@ static double p_one_log2(const struct spec *spec, int lazy)
 
 static double v_largest(const struct spec *spec)
 {
-    if (is_fp4(spec->v_format)) return 448.0 * 6.0;
+    if (spec_format_is_fp4(spec->v_format)) return 448.0 * 6.0;
     return spec->accumulate_in == SPEC_ACCUMULATOR_FP16 && !spec->safe ? 2.25 : 448.0; // SageAttention2++: 64 products fit fp16
 }
 
@@ -432,19 +436,9 @@ static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma,
 void plan_make(struct plan *out, const struct plan_request *r)
 {
     const struct arch *arch = arch_of(r->target);
-    const bool wgmma = uses_wgmma(r->spec, arch);
-    struct plan p = {0};
-    p.sm = arch->sm;
-    plan_sizes(&p, r->spec, r->variant);
-    plan_flush(&p, r->spec, r->variant, wgmma);
-    plan_row_sum(&p, r->spec, arch);
-    plan_max(&p, r->spec, wgmma);
-    plan_smem(&p, wgmma, uses_barriers(r->spec, arch));
-    plan_quantiser(&p, r->spec);
-    plan_registers(&p, arch);
-    plan_residence(&p, r->spec, wgmma);
+    struct plan p = plan_numbers(r->spec, arch, r->variant);
     plan_choices(&p, r);
-    plan_texts(&p, r, wgmma, uses_block_scaled(r->spec, arch));
+    plan_texts(&p, r, uses_wgmma(r->spec, arch), uses_block_scaled(r->spec, arch));
     p.threads = role_threads(&p, r->role, uses_barriers(r->spec, arch));
     p.cost_qk_mma = p.tile_q / 16 * (p.tile_k / 8) * (p.qk_row_bytes / 32);
     p.cost_pv_mma = p.tile_q / 16 * (p.d_v / 8) * (p.v_row_bytes / 32);

@@ -239,6 +239,10 @@ bool spec_parse(struct spec *out, const char *file, const char *text, size_t len
     return true;
 }
 
+bool spec_format_is_fp4(enum spec_format f) {
+    return f == SPEC_FORMAT_NVFP4 || f == SPEC_FORMAT_MXFP4;
+}
+
 void spec_derive(struct spec *spec, const char *name, int head_dim_qk, int head_dim_v, bool safe) {
     assert(strlen(name) <= SPEC_NAME_MAX);
     memmove(spec->name, name, strlen(name) + 1); // name may be the spec's own

@@ -112,6 +112,7 @@ void spec_print_fields(struct buf *out, bool json);
 const char *spec_operation_text(enum spec_operation v);
 const char *spec_io_text(enum spec_io v);
 const char *spec_format_text(enum spec_format v);
+bool spec_format_is_fp4(enum spec_format v); // 4-bit elements with block scales
 const char *spec_granularity_text(enum spec_granularity v);
 const char *spec_p_scaling_text(enum spec_p_scaling v);
 const char *spec_p_block_scale_text(enum spec_p_block_scale v);

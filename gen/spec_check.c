@@ -8,10 +8,6 @@
 
 /* -- Facts ------------------------------------------------------------- */
 
-static bool is_fp4(enum spec_format f) {
-    return f == SPEC_FORMAT_NVFP4 || f == SPEC_FORMAT_MXFP4;
-}
-
 // Elements of a block scale, 0 where the format has none.
 static int block_of(enum spec_format f) {
     return f == SPEC_FORMAT_NVFP4 ? 16 : f == SPEC_FORMAT_MXFP4 ? 32 : 0;
@@ -41,11 +37,11 @@ static bool formats_differ(const struct spec *s) {
 }
 
 static bool qk_has_no_blocks(const struct spec *s) {
-    return !is_fp4(s->qk_format);
+    return !spec_format_is_fp4(s->qk_format);
 }
 
 static bool pv_has_no_blocks(const struct spec *s) {
-    return !is_fp4(s->p_format);
+    return !spec_format_is_fp4(s->p_format);
 }
 
 static bool qk_block_not_16(const struct spec *s) {
@@ -65,11 +61,11 @@ static bool pv_block_not_32(const struct spec *s) {
 }
 
 static bool qk_is_fp4(const struct spec *s) {
-    return is_fp4(s->qk_format);
+    return spec_format_is_fp4(s->qk_format);
 }
 
 static bool no_fp4(const struct spec *s) {
-    return !is_fp4(s->qk_format) && !is_fp4(s->p_format);
+    return !spec_format_is_fp4(s->qk_format) && !spec_format_is_fp4(s->p_format);
 }
 
 static bool fp16_sums_without_fp8(const struct spec *s) {
@@ -87,7 +83,7 @@ static bool late_flush_with_exact_sum(const struct spec *s) {
 }
 
 static bool smooth_q_without_fp4(const struct spec *s) {
-    return s->smooth_q_group > 0 && !is_fp4(s->qk_format);
+    return s->smooth_q_group > 0 && !spec_format_is_fp4(s->qk_format);
 }
 
 // A kept maximum leaves P above 1 until the next one: it needs the head room that lazy rescaling gives.
@@ -97,8 +93,8 @@ static bool kept_max_without_room(const struct spec *s) {
 
 static bool kept_max_of_other_scores(const struct spec *s) {
     if (s->max != SPEC_MAX_ON_OVERFLOW) return false;
-    if (is_fp4(s->p_format)) return s->p_block_scale != SPEC_P_BLOCK_SCALE_LOG_LINEAR;
-    if (is_fp4(s->qk_format)) return false;
+    if (spec_format_is_fp4(s->p_format)) return s->p_block_scale != SPEC_P_BLOCK_SCALE_LOG_LINEAR;
+    if (spec_format_is_fp4(s->qk_format)) return false;
     return s->qk_granularity == SPEC_GRANULARITY_PER_TOKEN;
 }
 
@@ -228,7 +224,7 @@ static void check_smooth_group(struct spec_reader *r) {
 static bool check_target(struct spec_reader *r, int index, const char *path, enum spec_format format) {
     enum spec_target target = (enum spec_target)r->spec->targets.item[index];
     const char *needs = NULL;
-    if (is_fp4(format) && !has_fp4(target)) needs = "sm_120a, sm_121a or sm_120f";
+    if (spec_format_is_fp4(format) && !has_fp4(target)) needs = "sm_120a, sm_121a or sm_120f";
     if (format == SPEC_FORMAT_FP8_E4M3 && !has_fp8(target)) needs = "sm_89 or newer";
     if (!needs) return true;
     diag_error(r->diag, item_loc(r, "targets", index), "targets: %s has no %s tensor-core products (needs %s)",

@@ -8,17 +8,13 @@
 
 /* -- Sizes ---- */
 
-static bool is_4bit(enum spec_format f) {
-    return f == SPEC_FORMAT_NVFP4 || f == SPEC_FORMAT_MXFP4;
-}
-
 static enum spec_format format_of(const struct plan *p, enum image_tensor t) {
     return t == IMAGE_V ? p->spec->v_format : p->spec->qk_format;
 }
 
 int image_bits(const struct plan *p, enum image_tensor t) {
     enum spec_format f = format_of(p, t);
-    return is_4bit(f) ? 4 : f == SPEC_FORMAT_FP16 ? 16 : 8;
+    return spec_format_is_fp4(f) ? 4 : f == SPEC_FORMAT_FP16 ? 16 : 8;
 }
 
 static int image_rows(const struct plan *p, enum image_tensor t) {
@@ -77,7 +73,7 @@ size_t image_block_scale_byte(const struct plan *p, enum image_tensor t, int row
 
 size_t image_k_scale_byte(const struct plan *p, int key) {
     size_t base = data_bytes(p, IMAGE_K) + (size_t)p->k_sf_bytes;
-    if (is_4bit(p->spec->qk_format)) return base;
+    if (spec_format_is_fp4(p->spec->qk_format)) return base;
     if (p->spec->qk_granularity == SPEC_GRANULARITY_PER_TOKEN) return base + 4 * (size_t)key;
     return base +
            4 * (size_t)(key / p->k_scale_keys * 4 + key % 8 / 2); // the lane of a quad that holds the key's column
@@ -100,7 +96,7 @@ int64_t image_delta_pair(const struct plan *p, int64_t k_tile_count, int64_t hea
 // A register of P's A fragment holds n consecutive positions: 2 of 16 bits, 4 of 8, 8 of 4. Lane t of a quad fills them
 // from the score accumulators that it holds, columns 2t and 2t + 1 of n / 2 neighbouring tiles of 8 keys.
 int image_key_of_position(enum spec_format v, int position) {
-    int n = is_4bit(v) ? 8 : v == SPEC_FORMAT_FP16 ? 2 : 4;
+    int n = spec_format_is_fp4(v) ? 8 : v == SPEC_FORMAT_FP16 ? 2 : 4;
     int group = position / (4 * n), lane = position % (4 * n) / n, slot = position % n;
     return group * 4 * n + slot / 2 * 8 + 2 * lane + slot % 2;
 }
@@ -128,7 +124,7 @@ float image_scale_value(enum spec_format format, unsigned code) {
 float image_value(const struct plan *p, enum image_tensor t, const uint8_t *image, int row, int element) {
     enum spec_format f = format_of(p, t);
     float value = image_code_value(f, image_code(p, t, image, row, element));
-    if (!is_4bit(f)) return value;
+    if (!spec_format_is_fp4(f)) return value;
     int block = element / (t == IMAGE_V ? p->v_block : p->qk_block);
     return value * image_scale_value(f, image[image_block_scale_byte(p, t, row, block)]);
 }

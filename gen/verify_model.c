@@ -12,10 +12,6 @@
 static const float log2_e = 1.44269504f;
 static const float to_integer = 12582912.0f; // 1.5 * 2^23: what is added to it is rounded to an integer
 
-static bool is_4bit(enum spec_format f) {
-    return f == SPEC_FORMAT_NVFP4 || f == SPEC_FORMAT_MXFP4;
-}
-
 static float finite_or_zero(float x) {
     return isfinite(x) ? x : 0.0f;
 }
@@ -279,8 +275,8 @@ void model_encode_v(const struct plan *p, const struct model_input *v, int64_t t
             float x = key < v->rows && c < v->dim ? finite_or_zero(v->x[key * v->dim + c]) : 0.0f;
             y[i] = key < v->rows ? (x - mean[c]) * inv : 0.0f;
         }
-        for (int i = 0; !is_4bit(p->spec->v_format) && i < p->tile_k; i++) v_put(p, c, i, y[i], image);
-        for (int i = 0; is_4bit(p->spec->v_format) && i < p->tile_k; i += p->v_block)
+        for (int i = 0; !spec_format_is_fp4(p->spec->v_format) && i < p->tile_k; i++) v_put(p, c, i, y[i], image);
+        for (int i = 0; spec_format_is_fp4(p->spec->v_format) && i < p->tile_k; i += p->v_block)
             block_encode(p, IMAGE_V, y + i, p->v_block, c, i, image);
     }
 }

@@ -89,26 +89,15 @@ static int target_rank(int target, int sm) {
     return meta_target_rank(spec_target_text((enum spec_target)target), sm);
 }
 
-static int native_target(const struct spec *spec, int sm) {
-    int best = -1, rank = 0;
-    for (int i = 0; i < spec->targets.count; i++) {
-        const int target = (int)arch_on((enum spec_target)spec->targets.item[i], sm);
-        if (target_rank(target, sm) <= rank) continue;
-        rank = target_rank(target, sm);
-        best = target;
-    }
-    return best;
-}
-
 // Without a choice: the spec's own targets that run here, and the portable target of this very GPU, which a spec need
 // not list: so an H100 runs the mma.sync templates too.
 static bool wants_target(const struct verify_choice *choice, const struct spec *spec, int target) {
-    if (choice->native) return target == (choice->vm ? (int)vm_default_target(spec) : native_target(spec, choice->sm));
+    if (choice->native) return target == (choice->vm ? (int)vm_default_target(spec) : arch_native(&spec->targets, choice->sm));
     if (choice->target.count) return contains(&choice->target, target);
     if (choice->vm) return contains(&spec->targets, target);
     const char *text = spec_target_text((enum spec_target)target);
     bool portable = arch_of((enum spec_target)target)->sm == choice->sm && !strpbrk(text + 3, "af");
-    return target_rank(target, choice->sm) > 0 && (portable || contains(&spec->targets, target) || target == native_target(spec, choice->sm));
+    return target_rank(target, choice->sm) > 0 && (portable || contains(&spec->targets, target) || target == arch_native(&spec->targets, choice->sm));
 }
 
 // The kernel of a turn: io types and masks of the spec by turns, so that neighbours differ in one of them.

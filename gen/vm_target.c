@@ -3,12 +3,8 @@
 
 #include "arch.h"
 
-static bool is_fp4(enum spec_format f) {
-    return f == SPEC_FORMAT_NVFP4 || f == SPEC_FORMAT_MXFP4;
-}
-
 enum spec_target vm_default_target(const struct spec *spec) {
-    const bool fp4 = is_fp4(spec->qk_format) || is_fp4(spec->p_format);
+    const bool fp4 = spec_format_is_fp4(spec->qk_format) || spec_format_is_fp4(spec->p_format);
     for (int i = 0; i < spec->targets.count; i++) {
         const struct arch *arch = arch_of((enum spec_target)spec->targets.item[i]);
         if (fp4 ? arch->block_scaled_mma : arch->wgmma) return (enum spec_target)spec->targets.item[i];
