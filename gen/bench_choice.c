@@ -70,7 +70,11 @@ bool bench_choice_take(struct bench_choice *c, const char *option, const char *v
         const char *name;
         int most;
         struct bench_numbers *out;
-    } numbers[] = {{"d", 256, &c->d}, {"n", 16777216, &c->n}, {"batch", 65536, &c->batch}, {"heads", 65536, &c->heads}};
+    } numbers[] = {
+#define NUMBER_ROW(member, largest) {#member, largest, &c->member},
+        BENCH_PROBLEM_NUMBERS(NUMBER_ROW)
+#undef NUMBER_ROW
+    };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (strcmp(option, numbers[i].name) == 0) return parse_numbers(option, value, numbers[i].most, numbers[i].out);
     return take_mask(c, strcmp(option, "causal") == 0 ? "causal" : value);

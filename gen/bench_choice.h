@@ -12,7 +12,7 @@ struct bench_numbers {
     int item[BENCH_LIST_MOST], count;
 };
 
-// X(symbol, option, name of the value or NULL, help); in a command's option table by BENCH_CHOICE_ROWS.
+// X(symbol, option, name of the value or NULL, help); in a command's option table by BENCH_CHOICE_ROW.
 #define BENCH_CHOICE_OPTIONS(X)                                                                                        \
     X(D, "d", "LIST", "problems by hand: head dims (default: 128)")                                                    \
     X(N, "n", "LIST", "tokens (default: 4096)")                                                                        \

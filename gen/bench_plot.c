@@ -76,15 +76,6 @@ static void make_panel(const struct bench_view *view, const struct bench_group *
     *out = (struct svg_panel){title.data, series, g->lines};
 }
 
-static void free_panel(const struct svg_panel *panel) {
-    for (int i = 0; i < panel->count; i++) {
-        free((char *)(uintptr_t)panel->series[i].name);
-        free((struct svg_point *)(uintptr_t)panel->series[i].point);
-    }
-    free((struct svg_series *)(uintptr_t)panel->series);
-    free((char *)(uintptr_t)panel->title);
-}
-
 static bool has_points(const struct bench_group *g) {
     for (int i = 0; i < g->lines * g->columns; i++)
         if (g->cell[i] && g->cell[i]->tops > 0) return true;
@@ -110,7 +101,7 @@ bool bench_plot_print(const struct bench_records *records, struct buf *out) {
                                   .panels = count,
                                   .columns = count > 1 ? 2 : 1};
     if (count > 0) svg_plot_print(&plot, out);
-    for (int i = 0; i < count; i++) free_panel(&panels[i]);
+    for (int i = 0; i < count; i++) svg_panel_free(&panels[i]);
     for (int i = 0; i < families.count; i++) free(families.name[i]);
     free(panels);
     buf_free(&caption);

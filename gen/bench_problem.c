@@ -7,9 +7,6 @@
 
 static const char folder[] = "tuning/problems/", ending[] = ".txt", blanks[] = " \t\r";
 
-// X(member, largest)
-#define PROBLEM_NUMBERS(X) X(d, 256) X(n, 16777216) X(batch, 65536) X(heads, 65536)
-
 enum { COLUMNS = 5 };
 
 /* -- Lists ---- */
@@ -21,13 +18,7 @@ bool bench_problem_equal(const struct bench_problem *a, const struct bench_probl
 bool bench_problems_add(struct bench_problems *list, const struct bench_problem *problem) {
     for (int i = 0; i < list->count; i++)
         if (bench_problem_equal(&list->item[i], problem)) return false;
-    if (list->count == list->capacity) {
-        list->capacity = list->capacity ? 2 * list->capacity : 64;
-        struct bench_problem *item = xcalloc((size_t)list->capacity, sizeof *item);
-        if (list->count) memcpy(item, list->item, (size_t)list->count * sizeof *item);
-        free(list->item);
-        list->item = item;
-    }
+    list->item = xgrown(list->item, list->count, &list->capacity, sizeof *list->item);
     list->item[list->count++] = *problem;
     return true;
 }
@@ -42,7 +33,7 @@ void bench_problems_free(struct bench_problems *list) {
 const char *bench_problem_fault(const struct bench_problem *problem) {
 #define CHECK_NUMBER(member, largest)                                                                                  \
     if (problem->member < 1 || problem->member > (largest)) return #member " must be a whole number of 1..." #largest;
-    PROBLEM_NUMBERS(CHECK_NUMBER)
+    BENCH_PROBLEM_NUMBERS(CHECK_NUMBER)
 #undef CHECK_NUMBER
     return problem->d % 8 == 0 ? NULL : "d must be a multiple of 8";
 }
@@ -103,7 +94,7 @@ static void read_problem(const struct reader *r, const struct word *words, struc
     if (problem.member < 1 || problem.member > (largest))                                                              \
         diag_error(r->diag, at(r, words[i].text), "%s must be a whole number of 1...%d", #member, largest);            \
     i++;
-    PROBLEM_NUMBERS(READ_NUMBER)
+    BENCH_PROBLEM_NUMBERS(READ_NUMBER)
 #undef READ_NUMBER
     if (problem.d > 0 && problem.d % 8 != 0) diag_error(r->diag, at(r, words[0].text), "d must be a multiple of 8");
     if (!problem.causal && !is_word(&words[4], "full"))

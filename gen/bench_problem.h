@@ -7,6 +7,9 @@
 #include "diag.h"
 #include "embedded.h"
 
+// X(member, largest), in the order of a problem file's columns.
+#define BENCH_PROBLEM_NUMBERS(X) X(d, 256) X(n, 16777216) X(batch, 65536) X(heads, 65536)
+
 // Self-attention: as many keys as queries, as many heads of K and V as of Q.
 struct bench_problem {
     int d, n, batch, heads;

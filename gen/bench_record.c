@@ -78,17 +78,6 @@ const struct bench_record *bench_records_find(const struct bench_records *record
     return NULL;
 }
 
-static void append(struct bench_records *records, struct bench_record *record) {
-    if (records->count == records->capacity) {
-        records->capacity = records->capacity ? 2 * records->capacity : 256;
-        struct bench_record *item = xcalloc((size_t)records->capacity, sizeof *item);
-        if (records->count) memcpy(item, records->item, (size_t)records->count * sizeof *item);
-        free(records->item);
-        records->item = item;
-    }
-    records->item[records->count++] = *record;
-}
-
 void bench_records_put(struct bench_records *records, struct bench_record *record) {
     bench_record_complete(record);
     for (int i = 0; i < records->count; i++) {
@@ -99,7 +88,8 @@ void bench_records_put(struct bench_records *records, struct bench_record *recor
         *record = (struct bench_record){0};
         return;
     }
-    append(records, record);
+    records->item = xgrown(records->item, records->count, &records->capacity, sizeof *records->item);
+    records->item[records->count++] = *record;
     *record = (struct bench_record){0};
 }
 

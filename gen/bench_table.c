@@ -12,13 +12,7 @@ struct grid {
 };
 
 static struct buf *grid_next(struct grid *g) {
-    if (g->cells == g->capacity) {
-        g->capacity = g->capacity ? 2 * g->capacity : 128;
-        struct buf *cell = xcalloc((size_t)g->capacity, sizeof *cell);
-        if (g->cells) memcpy(cell, g->cell, (size_t)g->cells * sizeof *cell);
-        free(g->cell);
-        g->cell = cell;
-    }
+    g->cell = xgrown(g->cell, g->cells, &g->capacity, sizeof *g->cell);
     buf_puts(&g->cell[g->cells], "");
     return &g->cell[g->cells++];
 }

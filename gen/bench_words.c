@@ -71,14 +71,6 @@ enum { DEFAULT_TIMEOUT_S = 180 };
 
 /* -- Words ---- */
 
-static const char *contender_word(int index) {
-    return bench_contender_name(index);
-}
-
-static const char *mode_word(int index) {
-    return bench_mode_name(index);
-}
-
 static bool take_file(struct bench_command *b, int option, const char *value) {
     const char **const place[] = {[OPT_PROBLEMS] = &b->choice.file,
                                   [OPT_PYTHON] = &b->python.program,
@@ -102,10 +94,10 @@ static bool take_word(struct bench_command *b, int option, const char *value) {
         return bench_choice_take(&b->choice, options[option].name, value);
     case OPT_CONTENDERS:
         b->chosen_contenders = true;
-        return bench_parse_words("contenders", value, contender_word, BENCH_CONTENDERS, b->job.contender);
+        return bench_parse_words("contenders", value, bench_contender_name, BENCH_CONTENDERS, b->job.contender);
     case OPT_MODE:
         b->chosen_modes = true;
-        return bench_parse_words("mode", value, mode_word, BENCH_MODES, b->job.mode);
+        return bench_parse_words("mode", value, bench_mode_name, BENCH_MODES, b->job.mode);
     case OPT_TIMEOUT:
         return cmd_parse_count("timeout", value, 86400, &b->python.timeout_s);
     case OPT_MARKDOWN:

@@ -2,6 +2,7 @@
 #include "svg_plot.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -249,6 +250,15 @@ static void put_legend(const struct legend *legend, int columns, double top, str
 }
 
 /* -- Plot ---- */
+
+void svg_panel_free(const struct svg_panel *panel) {
+    for (int i = 0; i < panel->count; i++) {
+        free((char *)(uintptr_t)panel->series[i].name);
+        free((struct svg_point *)(uintptr_t)panel->series[i].point);
+    }
+    free((struct svg_series *)(uintptr_t)panel->series);
+    free((char *)(uintptr_t)panel->title);
+}
 
 void svg_plot_print(const struct svg_plot *plot, struct buf *out) {
     struct legend legend = legend_of(plot);

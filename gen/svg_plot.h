@@ -47,6 +47,8 @@ double svg_frame_y(const struct svg_frame *frame, double y);
 
 // Text as XML and HTML have it.
 void svg_escape(struct buf *out, const char *text);
+// Frees the texts and points of a panel whose own they are.
+void svg_panel_free(const struct svg_panel *panel);
 void svg_plot_print(const struct svg_plot *plot, struct buf *out);
 
 #endif

@@ -12,13 +12,7 @@
 static struct table_cell *add(struct table *t, enum table_kind kind) {
     assert(t->columns[t->cell_count % t->column_count].kind == kind);
     (void)kind;
-    if (t->cell_count == t->capacity) {
-        t->capacity = t->capacity ? 2 * t->capacity : 256;
-        struct table_cell *cells = xcalloc((size_t)t->capacity, sizeof *cells);
-        if (t->cell_count) memcpy(cells, t->cells, (size_t)t->cell_count * sizeof *cells);
-        free(t->cells);
-        t->cells = cells;
-    }
+    t->cells = xgrown(t->cells, t->cell_count, &t->capacity, sizeof *t->cells);
     return &t->cells[t->cell_count++];
 }
 

@@ -1,6 +1,6 @@
 // tune: what the parts of `sagegen tune` share. The line: tune_words.c (words) -> tune_probe.c (GPU, NVRTC) ->
 // tune_list.c (specs x problems -> tasks and their candidates) -> tune_journal.c (what is known already) -> tune_run.c
-// (the loop: tune_build.c compiles in children while tune_worker.c measures in another; tune_halving.c says what comes
+// (the loop: tune_kernels.c compiles in children while tune_worker.c measures in another; tune_halving.c says what comes
 // next) -> tune_wisdom.c (winners -> wisdom) -> tune_table.c, tune_html.c.
 // This process never calls the driver: its children could not use it any more. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_TUNE_H
@@ -163,7 +163,6 @@ struct tune_proof {
 
 struct tune_meter {
     const char *name;
-    bool estimate; /* its times are computed, not measured */
     bool (*open)(const struct tune_bench *bench, void **state, char *why, size_t why_bytes);
     // Compares with float64 at a small shape, and with the reference candidate (-1: none) at the task's own.
     enum tune_answer (*check)(void *state, const struct tune_task *task, int candidate, int reference,

@@ -21,7 +21,7 @@ struct tune_command {
     struct bench_choice choice;
     struct cmd_device device;
     int heads_kv, jobs, timeout_s;
-    bool again, retry, merge, json, chosen_device;
+    bool again, retry, merge, json;
     const char *out, *journal_file, *html, *arch;
     const char **file; /* of --merge */
     int files;
@@ -33,7 +33,7 @@ struct tune_command {
     struct tune_outcome outcome;
     int *before; /* --again: winners of the journal, by task; -1: none */
     struct wisdom_list wisdom;
-    int wisdom_new, wisdom_other; /* rows written, of which not the default variant */
+    int wisdom_new; /* rows written */
     struct buf wisdom_path, journal_path, scratch, skipped;
     struct diag diag;
     int status;

@@ -85,15 +85,6 @@ static void make_panel(const struct tune_command *c, const struct tune_task *fir
     *out = (struct svg_panel){title.data, series, count};
 }
 
-static void free_panel(const struct svg_panel *panel) {
-    for (int i = 0; i < panel->count; i++) {
-        free((char *)(uintptr_t)panel->series[i].name);
-        free((struct svg_point *)(uintptr_t)panel->series[i].point);
-    }
-    free((struct svg_series *)(uintptr_t)panel->series);
-    free((char *)(uintptr_t)panel->title);
-}
-
 static void put_plots(const struct tune_command *c, struct buf *out) {
     struct svg_panel panel[PANELS_MOST];
     struct buf caption = {0};
@@ -109,7 +100,7 @@ static void put_plots(const struct tune_command *c, struct buf *out) {
                                   .panels = count,
                                   .columns = count > 1 ? 2 : 1};
     svg_plot_print(&plot, out);
-    for (int i = 0; i < count; i++) free_panel(&panel[i]);
+    for (int i = 0; i < count; i++) svg_panel_free(&panel[i]);
     buf_free(&caption);
 }
 

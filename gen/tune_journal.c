@@ -2,6 +2,7 @@
 #include "tune_journal.h"
 
 #include "text_lines.h"
+#include "verify_process.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -229,23 +230,12 @@ void tune_journal_set_fault(struct tune_journal *j, const struct tune_set *s) {
     put_line(j, "fault %s %s - %s %s", j->machine, s->key, tune_fault_word(s->fault), s->why);
 }
 
-static bool write_all(int fd, const char *data, size_t bytes) {
-    while (bytes > 0) {
-        const ssize_t n = write(fd, data, bytes);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        data += n;
-        bytes -= (size_t)n;
-    }
-    return true;
-}
-
 bool tune_journal_sync(struct tune_journal *j, bool now) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     const bool due = now || j->unsynced >= BATCH_LINES || t.tv_sec - j->synced.tv_sec >= BATCH_SECONDS;
     if (j->fd < 0 || j->unsynced == 0) return !j->failed;
-    bool ok = write_all(j->fd, j->pending.data, j->pending.len);
+    bool ok = process_write(j->fd, j->pending.data, j->pending.len);
     buf_clear(&j->pending);
     if (due) {
         ok = ok && fdatasync(j->fd) == 0;

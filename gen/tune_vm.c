@@ -115,4 +115,4 @@ static enum tune_answer vm_time(void *state, const struct tune_task *t, int cand
 }
 
 const struct tune_meter tune_meter_vm = {
-    .name = "vm", .estimate = true, .open = vm_open, .check = vm_check, .time = vm_time, .close = vm_close};
+    .name = "vm", .open = vm_open, .check = vm_check, .time = vm_time, .close = vm_close};

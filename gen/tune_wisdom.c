@@ -77,7 +77,6 @@ bool tune_wisdom_write(struct tune_command *c) {
         row_fill(c, &c->work.task[i], winner, &row);
         wisdom_list_add(&c->wisdom, &c->probe.machine, &row, WISDOM_REPLACE);
         c->wisdom_new++;
-        c->wisdom_other += winner > 0;
     }
     return !c->wisdom_path.len || !c->wisdom_new || wisdom_list_write(&c->wisdom, c->wisdom_path.data, &c->diag);
 }

@@ -63,8 +63,7 @@ static sage_status geometry_check(sage_context *context, const struct meta *role
 
 // Whether attn_fwd is what the plan asked for (or safer), and its query chunks are whole tiles.
 static sage_status attend_check(sage_context *context, const sage_attention_desc *desc, const struct meta *meta) {
-    const char *io = desc->dtype == SAGE_BF16 ? "bf16" : "fp16";
-    const char *mask = desc->mask == SAGE_MASK_CAUSAL ? "causal" : "none";
+    const char *io = meta_io_text(desc->dtype), *mask = meta_mask_text(desc->mask);
     const int safe = (desc->flags & SAGE_FLAG_SAFE) != 0;
     if (desc->spec != NULL && strcmp(meta->spec, desc->spec) != 0)
         return context_error(context, SAGE_ERROR_CORRUPT, "asked for the spec %s, got kernels of %s", desc->spec,
@@ -84,10 +83,6 @@ static sage_status attend_check(sage_context *context, const sage_attention_desc
     return SAGE_OK;
 }
 
-static bool role_needed(const struct meta *attend, enum sage_role role) {
-    return role != SAGE_ROLE_DELTA_S || attend->q_group != 0;
-}
-
 static sage_status role_read(sage_context *context, const struct sage_kernel_set *set, enum sage_role role,
                              struct meta *out) {
     const struct sage_kernel_blob *blob = &set->kernel[role];
@@ -100,7 +95,7 @@ static sage_status role_read(sage_context *context, const struct sage_kernel_set
 static sage_status role_load(sage_attention_plan *plan, const struct sage_kernel_set *set, enum sage_role role) {
     const struct sage_kernel_blob *blob = &set->kernel[role];
     struct meta meta;
-    if (!role_needed(&plan->meta, role)) return SAGE_OK;
+    if (!meta_role_needed(&plan->meta, role)) return SAGE_OK;
     if (blob->cubin == NULL)
         return context_error(plan->context, SAGE_ERROR_CORRUPT, "%s %s: the %s kernel is missing", plan->meta.spec,
                              plan->meta.variant, sage_role_text(role));

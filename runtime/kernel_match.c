@@ -9,14 +9,6 @@
 /* -- Matching -------------------------------------------------------------------------------------------------------
  */
 
-static const char *io_text(sage_dtype io) {
-    return io == SAGE_BF16 ? "bf16" : "fp16";
-}
-
-static const char *mask_text(sage_mask mask) {
-    return mask == SAGE_MASK_CAUSAL ? "causal" : "none";
-}
-
 // A spec that was asked for by name may be safe in itself, or be there in its safe form alone; a family is searched for
 // the fast kernel, which another provider, or another family, may have.
 static bool safe_matches(const struct meta *meta, const struct sage_kernel_request *request) {
@@ -28,8 +20,8 @@ static bool matches(const struct meta *meta, const struct sage_kernel_request *r
                       : !request->family || strcmp(meta->family, request->family) != 0)
         return false;
     if (meta->head_dim_qk != request->head_dim_qk || meta->head_dim_v != request->head_dim_v) return false;
-    if (strcmp(meta->io, io_text(request->io)) != 0 || !safe_matches(meta, request)) return false;
-    return meta_role(meta) != SAGE_ROLE_ATTN_FWD || !strcmp(meta->mask, mask_text(request->mask));
+    if (strcmp(meta->io, meta_io_text(request->io)) != 0 || !safe_matches(meta, request)) return false;
+    return meta_role(meta) != SAGE_ROLE_ATTN_FWD || !strcmp(meta->mask, meta_mask_text(request->mask));
 }
 
 static bool is_wished(const struct meta *meta, const struct sage_kernel_wish *wish) {
@@ -88,17 +80,13 @@ static bool belong_together(const struct meta *a, const struct meta *b) {
            !strcmp(a->target, b->target) && !strcmp(a->sagegen, b->sagegen) && a->safe == b->safe;
 }
 
-static bool role_needed(const struct meta *attention, enum sage_role role) {
-    return role != SAGE_ROLE_DELTA_S || attention->q_group > 0;
-}
-
 // Fills picked with the rows of the set led by `attention`; returns the first role that is missing, or SAGE_ROLE_COUNT.
 static enum sage_role complete(const struct kernel_rows *rows, const struct kernel_row *attention,
                                const struct kernel_row *picked[SAGE_ROLE_COUNT]) {
     enum sage_role missing = SAGE_ROLE_COUNT;
     for (int role = SAGE_ROLE_COUNT - 1; role >= 0; role--) {
         picked[role] = NULL;
-        if (!role_needed(&attention->meta, (enum sage_role)role)) continue;
+        if (!meta_role_needed(&attention->meta, (enum sage_role)role)) continue;
         for (size_t i = 0; i < rows->count && !picked[role]; i++) {
             const struct kernel_row *row = &rows->row[i];
             if (meta_role(&row->meta) == (enum sage_role)role && belong_together(&row->meta, &attention->meta))
@@ -117,8 +105,8 @@ static sage_status nothing_fits(sage_context *context, const char *where, const 
                              sage_role_text(missing), rows->damaged[0] ? "; damaged: " : "", rows->damaged);
     return context_error(context, SAGE_ERROR_NOT_FOUND,
                          "%s: no kernel %s with head dims %d and %d, %s, mask %s%s%s%s%s", where, name,
-                         request->head_dim_qk, request->head_dim_v, io_text(request->io), mask_text(request->mask),
-                         request->safe ? ", safe" : "", rows->other_gpu ? ", for this GPU" : "",
+                         request->head_dim_qk, request->head_dim_v, meta_io_text(request->io),
+                         meta_mask_text(request->mask), request->safe ? ", safe" : "", rows->other_gpu ? ", for this GPU" : "",
                          rows->damaged[0] ? "; damaged: " : "", rows->damaged);
 }
 

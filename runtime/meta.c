@@ -11,12 +11,22 @@
 /* -- Values ---------------------------------------------------------------------------------------------------------
  */
 
-static const char *const role_texts[SAGE_ROLE_COUNT] = {"quantise_q", "quantise_kv", "delta_s", "attn_fwd"};
-
 enum sage_role meta_role(const struct meta *meta) {
     int role = 0;
-    while (role < SAGE_ROLE_COUNT && strcmp(meta->role, role_texts[role]) != 0) role++;
+    while (role < SAGE_ROLE_COUNT && strcmp(meta->role, sage_role_text((enum sage_role)role)) != 0) role++;
     return (enum sage_role)role;
+}
+
+bool meta_role_needed(const struct meta *attention, enum sage_role role) {
+    return role != SAGE_ROLE_DELTA_S || attention->q_group != 0;
+}
+
+const char *meta_io_text(sage_dtype io) {
+    return io == SAGE_BF16 ? "bf16" : "fp16";
+}
+
+const char *meta_mask_text(sage_mask mask) {
+    return mask == SAGE_MASK_CAUSAL ? "causal" : "none";
 }
 
 bool meta_target_parse(const char *text, struct meta_target *out) {

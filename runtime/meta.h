@@ -1,4 +1,4 @@
-// meta: kernel.meta <-> struct meta, both from the table in meta_fields.h. The text: "meta_version: 1", one "name:
+// meta: kernel.meta <-> struct meta, both from the table in meta_fields.h. The text: "meta_version: <SAGE_META_VERSION>", one "name:
 // value" line per field in the order of the table, and "meta_hash: " with the XXH3-64 of all bytes before it. The
 // reader accepts exactly what the writer makes. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_META_H
@@ -53,5 +53,10 @@ bool meta_target_parse(const char *text, struct meta_target *out);
 int meta_target_rank(const char *target, int sm);
 // SAGE_ROLE_COUNT: no such role.
 enum sage_role meta_role(const struct meta *meta);
+// Whether the set that `attention`, the metadata of an attn_fwd kernel, leads has a kernel of this role.
+bool meta_role_needed(const struct meta *attention, enum sage_role role);
+// The words of the fields io and mask: "bf16", "causal".
+const char *meta_io_text(sage_dtype io);
+const char *meta_mask_text(sage_mask mask);
 
 #endif

@@ -290,8 +290,7 @@ static bool competes(const struct wisdom *t, const struct wisdom_row *row, const
     if (t->machine[row->machine].sm != q->sm || meta_target_rank(row->target, q->sm) == 0) return false;
     if (q->spec ? strcmp(row->spec, q->spec) != 0 : !is_of_family(row->spec, q->family)) return false;
     return row->head_dim_qk == q->head_dim_qk && row->head_dim_v == q->head_dim_v &&
-           strcmp(row->io, q->io == SAGE_BF16 ? "bf16" : "fp16") == 0 &&
-           strcmp(row->mask, q->mask == SAGE_MASK_CAUSAL ? "causal" : "none") == 0 &&
+           strcmp(row->io, meta_io_text(q->io)) == 0 && strcmp(row->mask, meta_mask_text(q->mask)) == 0 &&
            (row->heads_q != row->heads_kv) == grouped;
 }
 
