@@ -156,7 +156,7 @@ static void plan_smem(struct plan *p, bool wgmma, bool barriers)
     p->smem_master = p->smem_ones + (p->pv_tiles > p->d_v / 8 && !p->sum_in_pv ? 1024 : 0);
     p->smem_flushed = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
     p->smem_barriers = p->smem_flushed + (p->flush_tiles > 1 ? p->tile_q * 4 : 0);
-    p->smem_bytes = p->smem_barriers + (barriers ? (1 + (wgmma ? 4 : 2) * p->stages) * 8 : 0);
+    p->smem_bytes = p->smem_barriers + (barriers ? (1 + p->persistent + (wgmma ? 4 : 2) * p->stages) * 8 : 0);
 }
 
 #define QUANT_THREADS_MAX 384
@@ -232,6 +232,7 @@ static struct plan plan_numbers(const struct spec *spec, const struct arch *arch
     plan_flush(&p, spec, v, wgmma);
     plan_row_sum(&p, spec, arch);
     plan_max(&p, spec, wgmma);
+    p.persistent = wgmma && spec->blocks == SPEC_BLOCKS_PERSISTENT;
     plan_smem(&p, wgmma, uses_barriers(spec, arch));
     plan_quantiser(&p, spec);
     plan_registers(&p, arch);

@@ -48,7 +48,8 @@
     X(sum_in_pv, "ones behind V make the row sum in the same wgmma")\
     X(int_max, "row maxima are made of int32 scores, before their conversion")\
     X(q_resident, "Q fragments stay in registers") X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \
-    X(dependent_launch, "may start while the launch before still runs: it waits by itself") X(safe, "")
+    X(dependent_launch, "may start while the launch before still runs: it waits by itself") X(safe, "")\
+    X(persistent, "wgmma: a block goes over query tiles, one block an SM")
 
 #define PLAN_REALS(X) X(log2_p_one, "log2 of what p = 1 is stored as") X(v_max, "what the largest |V| of a channel is stored as") \
     X(max_growth, "log2; a row maximum moves when it is exceeded by more")

@@ -25,6 +25,7 @@
 #define SPEC_ENUM_SYMBOL_ROTATE(s, t) SPEC_ROTATE_##s,
 #define SPEC_ENUM_SYMBOL_EXP(s, t) SPEC_EXP_##s,
 #define SPEC_ENUM_SYMBOL_MAX(s, t) SPEC_MAX_##s,
+#define SPEC_ENUM_SYMBOL_BLOCKS(s, t) SPEC_BLOCKS_##s,
 #define SPEC_ENUM_SYMBOL_OVERLAP(s, t) SPEC_OVERLAP_##s,
 #define SPEC_ENUM_SYMBOL_ROW_SUM(s, t) SPEC_ROW_SUM_##s,
 #define SPEC_ENUM_SYMBOL_MASK(s, t) SPEC_MASK_##s,
@@ -40,6 +41,7 @@ enum spec_smooth { SPEC_ENUM_SMOOTH(SPEC_ENUM_SYMBOL_SMOOTH) SPEC_SMOOTH_COUNT }
 enum spec_rotate { SPEC_ENUM_ROTATE(SPEC_ENUM_SYMBOL_ROTATE) SPEC_ROTATE_COUNT };
 enum spec_exp { SPEC_ENUM_EXP(SPEC_ENUM_SYMBOL_EXP) SPEC_EXP_COUNT };
 enum spec_max { SPEC_ENUM_MAX(SPEC_ENUM_SYMBOL_MAX) SPEC_MAX_COUNT };
+enum spec_blocks { SPEC_ENUM_BLOCKS(SPEC_ENUM_SYMBOL_BLOCKS) SPEC_BLOCKS_COUNT };
 enum spec_overlap { SPEC_ENUM_OVERLAP(SPEC_ENUM_SYMBOL_OVERLAP) SPEC_OVERLAP_COUNT };
 enum spec_row_sum { SPEC_ENUM_ROW_SUM(SPEC_ENUM_SYMBOL_ROW_SUM) SPEC_ROW_SUM_COUNT };
 enum spec_mask { SPEC_ENUM_MASK(SPEC_ENUM_SYMBOL_MASK) SPEC_MASK_COUNT };
@@ -81,6 +83,7 @@ struct spec {
     enum spec_row_sum row_sum;
     enum spec_max max;
     enum spec_overlap overlap;
+    enum spec_blocks blocks;
     int lazy_rescale_log2;
     struct spec_int_list mask;
     bool safe;
@@ -123,6 +126,7 @@ const char *spec_exp_text(enum spec_exp v);
 const char *spec_row_sum_text(enum spec_row_sum v);
 const char *spec_max_text(enum spec_max v);
 const char *spec_overlap_text(enum spec_overlap v);
+const char *spec_blocks_text(enum spec_blocks v);
 const char *spec_mask_text(enum spec_mask v);
 const char *spec_target_text(enum spec_target v);
 

@@ -126,6 +126,10 @@ static bool kept_max_with_overlap(const struct spec *s) {
     return s->max == SPEC_MAX_ON_OVERFLOW && s->overlap == SPEC_OVERLAP_PV;
 }
 
+static bool persistent_with_overlap(const struct spec *s) {
+    return s->blocks == SPEC_BLOCKS_PERSISTENT && s->overlap == SPEC_OVERLAP_PV;
+}
+
 static bool safe_fp16_sums(const struct spec *s) {
     return s->safe && s->accumulate_in != SPEC_ACCUMULATOR_FP32;
 }
@@ -162,6 +166,7 @@ static const struct rule rules[] = {
      "needs one scale for many keys (not per_token), and for an fp4 P pv.p_block_scale = log_linear"},
     {"schedule.overlap", "qk.format", "pv.p", overlap_of_other_formats, "is not there for these formats: qk is for fp4 in qk or pv, pv for specs without fp4"},
     {"schedule.max", "schedule.overlap", NULL, kept_max_with_overlap, "needs schedule.overlap = none in this version"},
+    {"schedule.blocks", "schedule.overlap", NULL, persistent_with_overlap, "persistent needs schedule.overlap = none in this version"},
     {"pv.accumulate.in", "safe", NULL, safe_fp16_sums, "contradicts safe: true (fp32 accumulation)"},
     {"pv.accumulate.flush_tiles", "safe", NULL, safe_late_flush, "contradicts safe: true (fp32 adds after every tile)"},
     {"softmax.lazy_rescale_log2", "safe", NULL, safe_lazy_rescale, "contradicts safe: true (no lazy rescaling)"},

@@ -22,6 +22,7 @@
 #define SPEC_ENUM_EXP(X) X(EXP2, "exp2") X(LOG_CODE, "log_code")
 #define SPEC_ENUM_MAX(X) X(EACH_TILE, "each_tile") X(ON_OVERFLOW, "on_overflow")
 #define SPEC_ENUM_OVERLAP(X) X(NONE, "none") X(PV, "pv") X(QK, "qk")
+#define SPEC_ENUM_BLOCKS(X) X(ONE_TILE, "one_tile") X(PERSISTENT, "persistent")
 #define SPEC_ENUM_ROW_SUM(X) X(EXACT, "exact") X(QUANTISED, "quantised")
 #define SPEC_ENUM_MASK(X) X(NONE, "none") X(CAUSAL, "causal")
 #define SPEC_ENUM_TARGET(X)                                                                                                               \
@@ -53,6 +54,7 @@
     X("softmax.lazy_rescale_log2", lazy_rescale_log2, "int", "0", "0...8", "log2", "rescale O only when a row maximum grew by more")      \
     X("schedule.max", max, "enum:max", "each_tile", "", "", "wgmma: row maximum made for each tile, or where P would not fit (on_overflow)") \
     X("schedule.overlap", overlap, "enum:overlap", "none", "", "", "P V of a tile (pv: wgmma), or Q K^T of 64 keys (qk: fp4 in qk or pv), beside a softmax") \
+    X("schedule.blocks", blocks, "enum:blocks", "one_tile", "", "", "wgmma: a block for each tile of queries, or one for each SM, which goes over tiles (persistent)") \
     X("mask", mask, "enum_list:mask", "[none, causal]", "", "", "masks; one kernel each; causal is aligned to the last query and key")    \
     X("safe", safe, "bool", "false", "", "", "fp32 accumulation every tile, no lazy rescaling")                            \
     X("targets", targets, "enum_list:target", "required", "", "", "GPU architectures")                                                    \

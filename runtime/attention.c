@@ -416,6 +416,12 @@ static sage_status launch_role(struct call *call, enum sage_role role, int64_t g
     return launch_kernel(call->plan->context, call->plan->module[role], grid, &call->args, early, call->stream);
 }
 
+// Blocks of one attn_fwd launch over `tiles` query tiles.
+static int64_t attend_blocks(const struct call *call, int64_t tiles) {
+    const int64_t processors = call->plan->context->driver.multiprocessors;
+    return call->plan->meta.persistent != 0 && processors > 0 && processors < tiles ? processors : tiles;
+}
+
 // One chunk of query tiles after the other: delta_s holds the corrections of one chunk, and the stream keeps the order.
 // Without delta_s there is one chunk.
 static sage_status launch_attend(struct call *call) {
@@ -426,7 +432,7 @@ static sage_status launch_attend(struct call *call) {
         args->q_tile_first = (int32_t)first;
         args->q_tile_launch = (int32_t)tiles;
         SAGE_TRY(launch_role(call, SAGE_ROLE_DELTA_S, call->grid[SAGE_ROLE_DELTA_S]));
-        SAGE_TRY(launch_role(call, SAGE_ROLE_ATTN_FWD, heads_q * tiles));
+        SAGE_TRY(launch_role(call, SAGE_ROLE_ATTN_FWD, attend_blocks(call, heads_q * tiles)));
     }
     return SAGE_OK;
 }

@@ -5,7 +5,7 @@
 #define SAGE_META_FIELDS_H
 
 #ifndef SAGE_META_VERSION // a test builds a libsage of another version
-#define SAGE_META_VERSION 2
+#define SAGE_META_VERSION 3
 #endif
 
 // X(name, help)
@@ -27,6 +27,7 @@
     X(safe, "1: the safe numeric mode")                                                                                                   \
     X(args_bytes, "sizeof(struct sage_kernel_args) that the kernel was emitted for")                                                      \
     X(dependent_launch, "1: waits for the launches before it by itself, so that it may start while they run")                             \
+    X(persistent, "1: a block goes over query tiles until none is left, so that one block an SM is enough; attn_fwd")                       \
     X(threads, "per block") X(smem_static, "bytes") X(smem_dynamic, "bytes")                                                               \
     X(registers, "per thread, as compiled") X(spill_bytes, "spill stores + loads") X(local_bytes, "stack frame")                          \
     X(head_dim_qk, "elements") X(head_dim_v, "elements") X(d_qk, "elements, padded") X(d_v, "elements, padded")                           \

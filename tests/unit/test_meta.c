@@ -88,7 +88,7 @@ static void expect_refused(const char *from, const char *to) {
 
 static void wrong_values_are_refused(void **state) {
     (void)state;
-    expect_refused("meta_version: 2", "meta_version: 3");
+    expect_refused("meta_version: 3", "meta_version: 4");
     expect_refused("role: attn_fwd", "role: attn_bwd");
     expect_refused("target: sm_90a", "target: sm_90x");
     expect_refused("io: bf16", "io: fp32");
