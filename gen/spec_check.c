@@ -119,7 +119,7 @@ static bool log_linear_with_exact_sum(const struct spec *s) {
 }
 
 static bool overlap_of_other_formats(const struct spec *s) {
-    return s->overlap != SPEC_OVERLAP_NONE && (s->overlap == SPEC_OVERLAP_QK) == no_fp4(s);
+    return s->overlap == SPEC_OVERLAP_PV && !no_fp4(s);
 }
 
 static bool kept_max_with_overlap(const struct spec *s) {
