@@ -140,9 +140,28 @@ static void plan_slots(struct plan *p, int align, bool together)
     p->smem_ones = p->smem_k + p->stages * (together ? slot : k + v + delta);
 }
 
-// Maxima of int32 scores where they are of one scale, and where a maximum of three is one instruction.
-static void plan_max(struct plan *p, const struct spec *spec, bool wgmma)
+// How products run beside a softmax. Without a producer, tiles arrive at fixed points of the loop.
+static enum spec_overlap overlap_of(const struct spec *spec, const struct arch *arch, struct variant v)
 {
+    return !uses_barriers(spec, arch) ? SPEC_OVERLAP_NONE : v.overlap ? v.overlap : spec->overlap;
+}
+
+// P is tried with the maximum of earlier tiles where the kernel sees P beyond its head room, and there is head room.
+static bool keeps_max(const struct plan *p, const struct spec *spec, bool wgmma, enum spec_overlap overlap)
+{
+    const bool linear = spec->p_block_scale == SPEC_P_BLOCK_SCALE_LOG_LINEAR;
+    const bool seen = wgmma ? overlap != SPEC_OVERLAP_PV : p->fp4 && (linear || !p->pv4);
+    return spec->max == SPEC_MAX_ON_OVERFLOW && seen && !spec->safe && p->lazy_rescale > 0;
+}
+
+static void plan_schedule(struct plan *p, const struct spec *spec, const struct arch *arch, struct variant v)
+{
+    const bool wgmma = uses_wgmma(spec, arch);
+    const enum spec_overlap overlap = overlap_of(spec, arch, v);
+    p->overlap = spec_overlap_text(overlap);
+    p->max = spec_max_text(keeps_max(p, spec, wgmma, overlap) ? SPEC_MAX_ON_OVERFLOW : SPEC_MAX_EACH_TILE);
+    p->persistent = wgmma && spec->blocks == SPEC_BLOCKS_PERSISTENT && overlap != SPEC_OVERLAP_PV;
+    // Maxima of int32 scores where they are of one scale, and where a maximum of three is one instruction.
     p->int_max = wgmma && spec->qk_format == SPEC_FORMAT_INT8 && spec->qk_granularity != SPEC_GRANULARITY_PER_TOKEN;
 }
 
@@ -204,12 +223,13 @@ static void plan_registers(struct plan *p, const struct arch *arch)
 
 // Registers a thread of the attention kernel needs, roughly: output, fresh accumulator, scores, packed P, Q, the rest. Fitted to what
 // ptxas 13.0 reports: a point that is refused here spilled, one that passes did not.
-static int registers_estimate(const struct plan *p, const struct spec *spec, bool wgmma)
+static int registers_estimate(const struct plan *p, const struct spec *spec, bool wgmma, enum spec_overlap overlap)
 {
     const int output = p->d_v / 2 * p->m_tiles, scores = p->tile_k / 2 * p->m_tiles, packed = p->v_row_bytes / 8 * p->m_tiles;
     const bool fresh = wgmma && spec->v_format == SPEC_FORMAT_FP8_E4M3 && p->flush_tiles == 1;
     const int q = (p->q_resident ? p->qk_row_bytes / 8 : 8) * p->m_tiles;
-    if (wgmma && spec->overlap == SPEC_OVERLAP_PV) return output + (fresh ? p->d_v / 2 : 0) + scores + packed + 36; // P stays beside the next scores
+    if (wgmma && overlap == SPEC_OVERLAP_QK) return output + scores + packed + (p->int_max ? 52 : 60);
+    if (wgmma && overlap == SPEC_OVERLAP_PV) return output + (fresh ? p->d_v / 2 : 0) + scores + packed + 36; // P stays beside the next scores
     if (wgmma) return output + (fresh ? p->d_v / 2 : 0) + scores + packed / 2 + (p->flush_tiles > 1 ? 24 : 36);
     if (p->fp4) return output + scores + q + 64; // float scores from the start, of 64 keys at a time
     const int temporary = spec->v_format == SPEC_FORMAT_FP8_E4M3 ? 8 * p->m_tiles : 0;
@@ -220,7 +240,7 @@ static int registers_estimate(const struct plan *p, const struct spec *spec, boo
 static void plan_residence(struct plan *p, const struct spec *spec, bool wgmma)
 {
     p->q_resident = true;
-    if (!wgmma && !p->qk4) p->q_resident = registers_estimate(p, spec, wgmma) <= 232;
+    if (!wgmma && !p->qk4) p->q_resident = registers_estimate(p, spec, wgmma, SPEC_OVERLAP_NONE) <= 232;
 }
 
 // Sizes, shared memory and registers: what decides whether a tuning point can run.
@@ -231,8 +251,7 @@ static struct plan plan_numbers(const struct spec *spec, const struct arch *arch
     plan_sizes(&p, spec, v);
     plan_flush(&p, spec, v, wgmma);
     plan_row_sum(&p, spec, arch);
-    plan_max(&p, spec, wgmma);
-    p.persistent = wgmma && spec->blocks == SPEC_BLOCKS_PERSISTENT;
+    plan_schedule(&p, spec, arch, v);
     plan_smem(&p, wgmma, uses_barriers(spec, arch));
     plan_quantiser(&p, spec);
     plan_registers(&p, arch);
@@ -253,7 +272,8 @@ static const char *applicable_shape(const struct spec *spec, const struct arch *
     const bool fp8 = spec->qk_format == SPEC_FORMAT_FP8_E4M3 || spec->v_format == SPEC_FORMAT_FP8_E4M3;
     REFUSE(fp8 && !arch->fp8_mma, "%s has no fp8 MMA", spec_target_text(arch->target))
     REFUSE(v.tile_q % (16 * v.warps) != 0, "tile_q = %d is no multiple of 16 rows for each of %d warps", v.tile_q, v.warps)
-    REFUSE(spec->overlap == SPEC_OVERLAP_QK && arch->block_scaled_mma && v.tile_k % 128 != 0,
+    REFUSE(v.overlap && !uses_wgmma(spec, arch), "overlap = %s: tune.overlap is for wgmma", spec_overlap_text(v.overlap))
+    REFUSE(overlap_of(spec, arch, v) == SPEC_OVERLAP_QK && arch->block_scaled_mma && v.tile_k % 128 != 0,
            "tile_k = %d must be a multiple of 128 for schedule.overlap = qk: scores of 64 keys alternate", v.tile_k)
     REFUSE(uses_steps(spec) && v.tile_k % 64 != 0, "tile_k = %d must be a multiple of 64 for 4-bit operands", v.tile_k)
     const int keys = spec->v_format == SPEC_FORMAT_FP16 ? 16 : 32;
@@ -290,7 +310,18 @@ static const char *applicable_in_place(const struct spec *spec, struct variant v
     return NULL;
 }
 
-static const char *applicable_resources(const struct plan *p, const struct spec *spec, const struct arch *arch, char *why, size_t n)
+// Scores of half a tile make place for those of the next one: their maximum is not known, and P V goes on without an accumulator of its own.
+static const char *applicable_halves(const struct plan *p, const struct spec *spec, struct variant v, char *why, size_t n)
+{
+    REFUSE(strcmp(p->max, spec_max_text(SPEC_MAX_ON_OVERFLOW)) != 0,
+           "overlap = qk needs schedule.max: on_overflow, and head room: softmax.lazy_rescale_log2 or tune.in_place")
+    REFUSE(spec->v_format == SPEC_FORMAT_FP8_E4M3 && p->flush_tiles == 1, "overlap = qk needs sums in place: pv.accumulate.flush_tiles or tune.in_place above 1")
+    REFUSE(v.tile_k % 64 != 0, "tile_k = %d must be a multiple of 64 for overlap = qk: halves of 32 keys a step", v.tile_k)
+    return NULL;
+}
+
+static const char *applicable_resources(const struct plan *p, const struct spec *spec, const struct arch *arch, enum spec_overlap overlap, char *why,
+                                        size_t n)
 {
     const bool wgmma = uses_wgmma(spec, arch);
     REFUSE(p->smem_bytes > arch->smem_block_bytes, "needs %d bytes of shared memory; %s has %d", p->smem_bytes, spec_target_text(arch->target),
@@ -298,7 +329,7 @@ static const char *applicable_resources(const struct plan *p, const struct spec 
     REFUSE(p->quant_kv_smem_bytes > SMEM_STATIC_MAX, "the quantiser needs %d bytes of shared memory; %d is the limit", p->quant_kv_smem_bytes, SMEM_STATIC_MAX)
     const int share = arch->registers_sm / (32 * p->warps);
     const int budget = uses_barriers(spec, arch) ? p->consumer_registers : share < 255 ? share : 255;
-    const int need = registers_estimate(p, spec, wgmma);
+    const int need = registers_estimate(p, spec, wgmma, overlap);
     REFUSE(need > budget, "needs about %d registers a thread; %d are there", need, budget)
     return NULL;
 }
@@ -311,7 +342,9 @@ const char *plan_applicable(const struct spec *spec, enum spec_target target, st
     if (applicable_in_place(spec, v, wgmma, why, n)) return why;
     if (wgmma ? applicable_wgmma(spec, v, why, n) : applicable_mma(arch, v, why, n)) return why;
     const struct plan p = plan_numbers(spec, arch, v);
-    return applicable_resources(&p, spec, arch, why, n);
+    const enum spec_overlap overlap = overlap_of(spec, arch, v);
+    if (wgmma && overlap == SPEC_OVERLAP_QK && applicable_halves(&p, spec, v, why, n)) return why;
+    return applicable_resources(&p, spec, arch, overlap, why, n);
 }
 
 bool plan_default_variant(const struct spec *spec, enum spec_target target, struct variant *out, char *why, size_t n)
@@ -401,16 +434,11 @@ static void plan_choices(struct plan *p, const struct plan_request *r)
     p->v_max = v_largest(spec);
     p->accumulate = spec_accumulator_text(spec->safe ? SPEC_ACCUMULATOR_FP32 : spec->accumulate_in);
     p->row_sum = spec_row_sum_text(spec->row_sum);
-    const bool wgmma = uses_wgmma(spec, arch_of(r->target));
     const bool linear = spec->p_block_scale == SPEC_P_BLOCK_SCALE_LOG_LINEAR;
-    const bool can_keep = wgmma || (p->fp4 && (linear || !p->pv4)); // P beyond its head room is seen
-    p->max = spec_max_text(can_keep && !spec->safe ? spec->max : SPEC_MAX_EACH_TILE); // safe: no lazy rescaling, so no head room
     p->log_code = spec->softmax_exp == SPEC_EXP_LOG_CODE;
     p->p_block_scale = spec_p_block_scale_text(spec->p_block_scale);
     p->p_code_one = 126 - 8 * p->lazy_rescale;
     p->max_growth = p->lazy_rescale + (linear ? 0.98125 / 8 : 0.0); // log_linear: up to the code that rounds to 126
-    const bool has_overlap = uses_barriers(spec, arch_of(r->target)); // without a producer, tiles arrive at fixed points of the loop
-    p->overlap = spec_overlap_text(has_overlap ? spec->overlap : SPEC_OVERLAP_NONE);
 }
 
 static void plan_texts(struct plan *p, const struct plan_request *r, bool wgmma, bool block_scaled)

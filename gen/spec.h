@@ -88,7 +88,7 @@ struct spec {
     struct spec_int_list mask;
     bool safe;
     struct spec_int_list targets;
-    struct spec_int_list tile_q, tile_k, stages, warps, in_place;
+    struct spec_int_list tile_q, tile_k, stages, warps, in_place, tune_overlap;
 
     uint64_t hash;             /* XXH3-64 of the canonical text; the same for two files that say the same */
     const char *file;          /* borrowed */

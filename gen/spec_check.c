@@ -87,8 +87,14 @@ static bool smooth_q_without_fp4(const struct spec *s) {
 }
 
 // A kept maximum leaves P above 1 until the next one: it needs the head room that lazy rescaling gives.
+static bool sums_in_place(const struct spec *s) {
+    for (int i = 0; i < s->in_place.count; i++)
+        if (s->in_place.item[i] > s->flush_tiles) return true;
+    return false;
+}
+
 static bool kept_max_without_room(const struct spec *s) {
-    return s->max == SPEC_MAX_ON_OVERFLOW && !s->safe && s->lazy_rescale_log2 == 0;
+    return s->max == SPEC_MAX_ON_OVERFLOW && !s->safe && s->lazy_rescale_log2 == 0 && !sums_in_place(s);
 }
 
 static bool kept_max_of_other_scores(const struct spec *s) {
@@ -161,12 +167,12 @@ static const struct rule rules[] = {
     {"pv.accumulate.flush_tiles", "softmax.row_sum", NULL, late_flush_with_exact_sum, "needs softmax.row_sum = quantised"},
     {"smooth.q", "qk.format", NULL, smooth_q_without_fp4, "needs an fp4 qk.format in this version"},
     {"scale_search", "qk.format", "pv.p", no_fp4, "needs an fp4 format in qk or pv"},
-    {"schedule.max", "softmax.lazy_rescale_log2", NULL, kept_max_without_room, "needs softmax.lazy_rescale_log2 of at least 1"},
+    {"schedule.max", "softmax.lazy_rescale_log2", NULL, kept_max_without_room, "needs head room: softmax.lazy_rescale_log2 of at least 1, or tune.in_place"},
     {"schedule.max", "qk.granularity", "pv.p_block_scale", kept_max_of_other_scores,
      "needs one scale for many keys (not per_token), and for an fp4 P pv.p_block_scale = log_linear"},
-    {"schedule.overlap", "qk.format", "pv.p", overlap_of_other_formats, "is not there for these formats: qk is for fp4 in qk or pv, pv for specs without fp4"},
-    {"schedule.max", "schedule.overlap", NULL, kept_max_with_overlap, "needs schedule.overlap = none in this version"},
-    {"schedule.blocks", "schedule.overlap", NULL, persistent_with_overlap, "persistent needs schedule.overlap = none in this version"},
+    {"schedule.overlap", "qk.format", "pv.p", overlap_of_other_formats, "= pv is for specs without fp4"},
+    {"schedule.max", "schedule.overlap", NULL, kept_max_with_overlap, "= on_overflow is not there for schedule.overlap = pv"},
+    {"schedule.blocks", "schedule.overlap", NULL, persistent_with_overlap, "= persistent is not there for schedule.overlap = pv"},
     {"pv.accumulate.in", "safe", NULL, safe_fp16_sums, "contradicts safe: true (fp32 accumulation)"},
     {"pv.accumulate.flush_tiles", "safe", NULL, safe_late_flush, "contradicts safe: true (fp32 adds after every tile)"},
     {"softmax.lazy_rescale_log2", "safe", NULL, safe_lazy_rescale, "contradicts safe: true (no lazy rescaling)"},

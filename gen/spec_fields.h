@@ -53,7 +53,7 @@
     X("softmax.row_sum", row_sum, "enum:row_sum", "exact", "", "", "divide by the sum of P, or of the quantised P")                       \
     X("softmax.lazy_rescale_log2", lazy_rescale_log2, "int", "0", "0...8", "log2", "rescale O only when a row maximum grew by more")      \
     X("schedule.max", max, "enum:max", "each_tile", "", "", "wgmma: row maximum made for each tile, or where P would not fit (on_overflow)") \
-    X("schedule.overlap", overlap, "enum:overlap", "none", "", "", "P V of a tile (pv: wgmma), or Q K^T of 64 keys (qk: fp4 in qk or pv), beside a softmax") \
+    X("schedule.overlap", overlap, "enum:overlap", "none", "", "", "beside a softmax: P V of the tile before (pv: wgmma), or Q K^T of what comes next (qk: wgmma, fp4)") \
     X("schedule.blocks", blocks, "enum:blocks", "one_tile", "", "", "wgmma: a block for each tile of queries, or one for each SM, which goes over tiles (persistent)") \
     X("mask", mask, "enum_list:mask", "[none, causal]", "", "", "masks; one kernel each; causal is aligned to the last query and key")    \
     X("safe", safe, "bool", "false", "", "", "fp32 accumulation every tile, no lazy rescaling")                            \
@@ -62,6 +62,7 @@
     X("tune.tile_k", tile_k, "int_list", "[64]", "16...256 step 16", "rows", "keys of a tile")                                             \
     X("tune.stages", stages, "int_list", "[2]", "1...8", "tiles", "K/V tiles in flight")                                                  \
     X("tune.warps", warps, "int_list", "[8]", "1...16", "warps", "warps that compute (sm_90a: 4 per consumer warpgroup)")                  \
-    X("tune.in_place", in_place, "int_list", "[1]", "1...64", "tiles", "flush_tiles of a wgmma kernel where above the spec's: V smoothed, lazy 2^4")
+    X("tune.in_place", in_place, "int_list", "[1]", "1...64", "tiles", "flush_tiles of a wgmma kernel where above the spec's: V smoothed, lazy 2^4") \
+    X("tune.overlap", tune_overlap, "enum_list:overlap", "[none]", "", "", "overlap of a wgmma kernel where schedule.overlap is another")
 
 #endif

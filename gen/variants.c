@@ -8,7 +8,8 @@
 
 int variants_count(const struct spec *spec)
 {
-    return spec->tile_q.count * spec->tile_k.count * spec->stages.count * spec->warps.count * spec->in_place.count;
+    return spec->tile_q.count * spec->tile_k.count * spec->stages.count * spec->warps.count * spec->in_place.count *
+           spec->tune_overlap.count;
 }
 
 struct variant variants_get(const struct spec *spec, int index)
@@ -22,15 +23,19 @@ struct variant variants_get(const struct spec *spec, int index)
     v.tile_k = spec->tile_k.item[index % spec->tile_k.count];
     index /= spec->tile_k.count;
     v.tile_q = spec->tile_q.item[index % spec->tile_q.count];
-    v.in_place = spec->in_place.item[index / spec->tile_q.count];
+    index /= spec->tile_q.count;
+    v.overlap = (enum spec_overlap)spec->tune_overlap.item[index % spec->tune_overlap.count];
+    if (v.overlap == spec->overlap) v.overlap = SPEC_OVERLAP_NONE;
+    v.in_place = spec->in_place.item[index / spec->tune_overlap.count];
     if (v.in_place <= spec->flush_tiles) v.in_place = 0;
     return v;
 }
 
 void variant_text(struct variant v, char *out)
 {
-    const int used = snprintf(out, VARIANT_TEXT_MAX, "q%d_k%d_s%d_w%d", v.tile_q, v.tile_k, v.stages, v.warps);
-    if (v.in_place) snprintf(out + used, (size_t)(VARIANT_TEXT_MAX - used), "_f%d", v.in_place);
+    int used = snprintf(out, VARIANT_TEXT_MAX, "q%d_k%d_s%d_w%d", v.tile_q, v.tile_k, v.stages, v.warps);
+    if (v.in_place) used += snprintf(out + used, (size_t)(VARIANT_TEXT_MAX - used), "_f%d", v.in_place);
+    if (v.overlap) snprintf(out + used, (size_t)(VARIANT_TEXT_MAX - used), "_%s", spec_overlap_text(v.overlap));
 }
 
 bool variants_find(const struct spec *spec, const char *text, struct variant *out)
