@@ -228,7 +228,7 @@ static void test_fields(void **state) {
         assert_true(strlen(json_string_value(json_object_get(field, "path"))) > 0);
         assert_true(strlen(json_string_value(json_object_get(field, "help"))) > 0);
     }
-    assert_int_equal(json_array_size(fields), 32);
+    assert_int_equal(json_array_size(fields), 34);
     assert_string_equal(json_string_value(json_object_get(json_array_get(fields, 3), "allowed")), "bf16|fp16");
     json_decref(fields);
     buf_free(&out);
