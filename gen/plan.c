@@ -108,6 +108,7 @@ static void plan_flush(struct plan *p, const struct spec *spec, struct variant v
 {
     p->flush_tiles = !wgmma || spec->safe ? 1 : v.in_place ? v.in_place : spec->flush_tiles;
     p->smooth_v = spec->smooth_v == SPEC_SMOOTH_MEAN || v.in_place;
+    p->diffuse_v = spec->v_rounding == SPEC_V_ROUNDING_ERROR_DIFFUSION;
     p->lazy_rescale = spec->safe ? 0 : at_least(spec->lazy_rescale_log2, v.in_place ? IN_PLACE_LAZY : 0);
 }
 
@@ -205,7 +206,8 @@ static void plan_quantiser(struct plan *p, const struct spec *spec)
     const int groups = at_least(p->tile_q, p->tile_k) * 8;
     const int means = p->q_group ? p->tile_q / p->q_group * p->d_qk * 4 : 0;
     const int qk = p->qk4 ? 4 * p->d_qk + means + groups : groups;
-    const int v = (p->pv4 ? p->tile_k * (p->d_v + 8) * 2 : p->d_v * p->v_row_bytes) + 2 * 4 * p->d_v;
+    const int codes = p->diffuse_v ? p->tile_k * (p->d_v + 8) : p->d_v * p->v_row_bytes; // diffused: first, a sum of four errors for each word
+    const int v = (p->pv4 ? p->tile_k * (p->d_v + 8) * 2 : codes) + (p->diffuse_v ? 3 : 2) * 4 * p->d_v;
     const int dot = p->tile_q * (p->d_qk / 32) * 4;
     const int stats = 8 * 4 * (p->quant_threads + at_least(p->d_qk, p->d_v) / 8);
     p->quant_q_smem_bytes = round_up(qk, 16);

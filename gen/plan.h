@@ -47,7 +47,7 @@
     X(sum_in_o, "the row sum of the quantised P ends as a column tile of O") X(emulate_fp4, "the target lacks block-scaled MMA")                                        \
     X(sum_in_pv, "ones behind V make the row sum in the same wgmma")\
     X(int_max, "row maxima are made of int32 scores, before their conversion")\
-    X(q_resident, "Q fragments stay in registers") X(smooth_k, "") X(smooth_v, "") X(rotate, "") X(stats_v, "statistics of V are needed")     \
+    X(q_resident, "Q fragments stay in registers") X(smooth_k, "") X(smooth_v, "") X(diffuse_v, "V's rounding errors of a tile are spread over every other 8 keys") X(rotate, "") X(stats_v, "statistics of V are needed")     \
     X(dependent_launch, "may start while the launch before still runs: it waits by itself") X(safe, "")\
     X(persistent, "wgmma: a block goes over query tiles, one block an SM")
 

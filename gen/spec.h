@@ -20,6 +20,7 @@
 #define SPEC_ENUM_SYMBOL_GRANULARITY(s, t) SPEC_GRANULARITY_##s,
 #define SPEC_ENUM_SYMBOL_P_SCALING(s, t) SPEC_P_SCALING_##s,
 #define SPEC_ENUM_SYMBOL_P_BLOCK_SCALE(s, t) SPEC_P_BLOCK_SCALE_##s,
+#define SPEC_ENUM_SYMBOL_V_ROUNDING(s, t) SPEC_V_ROUNDING_##s,
 #define SPEC_ENUM_SYMBOL_ACCUMULATOR(s, t) SPEC_ACCUMULATOR_##s,
 #define SPEC_ENUM_SYMBOL_SMOOTH(s, t) SPEC_SMOOTH_##s,
 #define SPEC_ENUM_SYMBOL_ROTATE(s, t) SPEC_ROTATE_##s,
@@ -36,6 +37,7 @@ enum spec_format { SPEC_ENUM_FORMAT(SPEC_ENUM_SYMBOL_FORMAT) SPEC_FORMAT_COUNT }
 enum spec_granularity { SPEC_ENUM_GRANULARITY(SPEC_ENUM_SYMBOL_GRANULARITY) SPEC_GRANULARITY_COUNT };
 enum spec_p_scaling { SPEC_ENUM_P_SCALING(SPEC_ENUM_SYMBOL_P_SCALING) SPEC_P_SCALING_COUNT };
 enum spec_p_block_scale { SPEC_ENUM_P_BLOCK_SCALE(SPEC_ENUM_SYMBOL_P_BLOCK_SCALE) SPEC_P_BLOCK_SCALE_COUNT };
+enum spec_v_rounding { SPEC_ENUM_V_ROUNDING(SPEC_ENUM_SYMBOL_V_ROUNDING) SPEC_V_ROUNDING_COUNT };
 enum spec_accumulator { SPEC_ENUM_ACCUMULATOR(SPEC_ENUM_SYMBOL_ACCUMULATOR) SPEC_ACCUMULATOR_COUNT };
 enum spec_smooth { SPEC_ENUM_SMOOTH(SPEC_ENUM_SYMBOL_SMOOTH) SPEC_SMOOTH_COUNT };
 enum spec_rotate { SPEC_ENUM_ROTATE(SPEC_ENUM_SYMBOL_ROTATE) SPEC_ROTATE_COUNT };
@@ -72,6 +74,7 @@ struct spec {
     int pv_block; /* elements; 0 where the format has no block scales */
     enum spec_p_scaling p_scaling;
     enum spec_p_block_scale p_block_scale;
+    enum spec_v_rounding v_rounding;
     enum spec_accumulator accumulate_in;
     int flush_tiles;
     enum spec_smooth smooth_k;
@@ -119,6 +122,7 @@ bool spec_format_is_fp4(enum spec_format v); // 4-bit elements with block scales
 const char *spec_granularity_text(enum spec_granularity v);
 const char *spec_p_scaling_text(enum spec_p_scaling v);
 const char *spec_p_block_scale_text(enum spec_p_block_scale v);
+const char *spec_v_rounding_text(enum spec_v_rounding v);
 const char *spec_accumulator_text(enum spec_accumulator v);
 const char *spec_smooth_text(enum spec_smooth v);
 const char *spec_rotate_text(enum spec_rotate v);

@@ -68,6 +68,15 @@ static bool no_fp4(const struct spec *s) {
     return !spec_format_is_fp4(s->qk_format) && !spec_format_is_fp4(s->p_format);
 }
 
+static bool diffused_without_fp8(const struct spec *s) {
+    return s->v_rounding == SPEC_V_ROUNDING_ERROR_DIFFUSION && s->v_format != SPEC_FORMAT_FP8_E4M3;
+}
+
+// V's largest code is the largest that a sum in fp16 can take: no value may be rounded away from it, upwards.
+static bool diffused_into_fp16_sums(const struct spec *s) {
+    return s->v_rounding == SPEC_V_ROUNDING_ERROR_DIFFUSION && s->accumulate_in == SPEC_ACCUMULATOR_FP16;
+}
+
 static bool fp16_sums_without_fp8(const struct spec *s) {
     return s->accumulate_in == SPEC_ACCUMULATOR_FP16 && s->p_format != SPEC_FORMAT_FP8_E4M3;
 }
@@ -162,6 +171,8 @@ static const struct rule rules[] = {
     {"pv.p_block_scale", "softmax.row_sum", NULL, log_linear_with_exact_sum, "needs softmax.row_sum = quantised"},
     {"softmax.exp", "pv.p", "pv.p_scaling", log_code_of_other_formats, "is for a two-level nvfp4 P only"},
     {"softmax.exp", "softmax.row_sum", NULL, log_code_with_exact_sum, "needs softmax.row_sum = quantised"},
+    {"pv.v_rounding", "pv.v", NULL, diffused_without_fp8, "needs pv.v = fp8_e4m3: an fp16 V has no errors worth it, fp4 has its scale search"},
+    {"pv.v_rounding", "pv.accumulate.in", NULL, diffused_into_fp16_sums, "needs pv.accumulate.in = fp32: fp16 sums have no room above V's largest code"},
     {"pv.accumulate.in", "pv.p", NULL, fp16_sums_without_fp8, "needs pv.p = fp8_e4m3"},
     {"pv.accumulate.flush_tiles", "pv.p", NULL, late_flush_without_fp8, "must be 1 unless pv.p is fp8_e4m3"},
     {"pv.accumulate.flush_tiles", "softmax.row_sum", NULL, late_flush_with_exact_sum, "needs softmax.row_sum = quantised"},

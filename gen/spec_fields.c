@@ -18,7 +18,7 @@
     }
 #define WORD_LISTS(X)                                                                                                  \
     X(operation, OPERATION)                                                                                            \
-    X(io, IO) X(format, FORMAT) X(granularity, GRANULARITY) X(p_scaling, P_SCALING) X(p_block_scale, P_BLOCK_SCALE) X(accumulator, ACCUMULATOR)        \
+    X(io, IO) X(format, FORMAT) X(granularity, GRANULARITY) X(p_scaling, P_SCALING) X(p_block_scale, P_BLOCK_SCALE) X(v_rounding, V_ROUNDING) X(accumulator, ACCUMULATOR)        \
         X(smooth, SMOOTH) X(rotate, ROTATE) X(exp, EXP) X(row_sum, ROW_SUM) X(max, MAX) X(overlap, OVERLAP) X(blocks, BLOCKS) X(mask, MASK) X(target, TARGET)
 WORD_LISTS(WORDS)
 

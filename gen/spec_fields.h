@@ -16,6 +16,7 @@
 #define SPEC_ENUM_GRANULARITY(X) X(PER_THREAD, "per_thread") X(PER_WARP, "per_warp") X(PER_BLOCK, "per_block") X(PER_TOKEN, "per_token")
 #define SPEC_ENUM_P_SCALING(X) X(ONE_LEVEL, "one_level") X(TWO_LEVEL, "two_level")
 #define SPEC_ENUM_P_BLOCK_SCALE(X) X(NEAREST, "nearest") X(LOG_LINEAR, "log_linear")
+#define SPEC_ENUM_V_ROUNDING(X) X(NEAREST, "nearest") X(ERROR_DIFFUSION, "error_diffusion")
 #define SPEC_ENUM_ACCUMULATOR(X) X(FP32, "fp32") X(FP16, "fp16")
 #define SPEC_ENUM_SMOOTH(X) X(NONE, "none") X(MEAN, "mean")
 #define SPEC_ENUM_ROTATE(X) X(NONE, "none") X(HADAMARD, "hadamard")
@@ -42,6 +43,7 @@
     X("pv.block", pv_block, "int", "auto", "16|32", "elements", "elements of a block scale: 16 for nvfp4, 32 for mxfp4")                   \
     X("pv.p_scaling", p_scaling, "enum:p_scaling", "two_level", "", "", "fp4 P: scaled to 448*6 first (two_level), or not")                \
     X("pv.p_block_scale", p_block_scale, "enum:p_block_scale", "nearest", "", "", "nvfp4 P: block scale rounded, or linear in its log2 (log_linear)")\
+    X("pv.v_rounding", v_rounding, "enum:v_rounding", "nearest", "", "", "fp8 V: each value to the nearest code, or a tile's errors spread over its keys, so that their sum stays (error_diffusion)")\
     X("pv.accumulate.in", accumulate_in, "enum:accumulator", "fp32", "", "", "type of the tensor core's accumulator of P V")               \
     X("pv.accumulate.flush_tiles", flush_tiles, "int", "1", "1...64", "tiles", "key tiles that wgmma sums before fp32 adds; above 128 keys with smooth.v: mean; mma.sync: 1, fp4: all")  \
     X("smooth.k", smooth_k, "enum:smooth", "mean", "", "", "subtract K's mean over the sequence, per channel")                            \

@@ -438,6 +438,7 @@ static void from_spec(const struct verify_unit *unit, struct verify_published *o
                           .second_level = p->fp4,
                           .v = operand_of(spec->v_format),
                           .v_max = (float)p->v_max,
+                          .v_diffuse = p->diffuse_v ? p->tile_k : 0,
                           .smooth_v = p->smooth_v,
                           .p = rule_of(unit)};
     a.q_rows = a.granularity == PER_BLOCK ? p->tile_q : a.granularity == PER_WARP ? p->rows_per_warp : 16;

@@ -265,6 +265,26 @@ static void v_put(const struct plan *p, int c, int position, float y, uint8_t *i
     at[1] = (uint8_t)(code >> 8);
 }
 
+static float code_error(float y) {
+    return y - (float)format_round(FORMAT_E4M3, (double)y);
+}
+
+// The kernels' error diffusion, in their order: errors of four positions, then of these fours; the later 8 of each 16 keys
+// take their share, where they are keys at all. y [tile_k] by position.
+static void diffuse(const struct plan *p, int64_t keys_left, float *y) {
+    float error = 0;
+    for (int i = 0; i < p->tile_k; i += 4) {
+        float word = 0;
+        for (int k = 0; k < 4; k++) word += code_error(y[i + k]);
+        error += word;
+    }
+    const float share = error * (float)(1.5 / p->tile_k);
+    for (int i = 0; i < p->tile_k; i++) {
+        const int key = image_key_of_position(p->spec->v_format, i);
+        if (key / 8 % 2 == 1 && key < keys_left) y[i] += share;
+    }
+}
+
 void model_encode_v(const struct plan *p, const struct model_input *v, int64_t tile, const float *scale,
                     const float *mean, uint8_t *image) {
     float y[MODEL_ROWS_MAX];
@@ -275,6 +295,7 @@ void model_encode_v(const struct plan *p, const struct model_input *v, int64_t t
             float x = key < v->rows && c < v->dim ? finite_or_zero(v->x[key * v->dim + c]) : 0.0f;
             y[i] = key < v->rows ? (x - mean[c]) * inv : 0.0f;
         }
+        if (p->diffuse_v) diffuse(p, v->rows - tile * p->tile_k, y);
         for (int i = 0; !spec_format_is_fp4(p->spec->v_format) && i < p->tile_k; i++) v_put(p, c, i, y[i], image);
         for (int i = 0; spec_format_is_fp4(p->spec->v_format) && i < p->tile_k; i += p->v_block)
             block_encode(p, IMAGE_V, y + i, p->v_block, c, i, image);

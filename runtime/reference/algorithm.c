@@ -85,6 +85,8 @@ static bool algorithm_check(const struct algorithm *a, char *why, size_t why_byt
     if (a->v == OPERAND_INT8 || a->v == OPERAND_INT4) return tensor_fail(why, why_bytes, "V has no integer format");
     if (a->q_rows < 0 || a->k_rows < 0 || a->smooth_q_group < 0 || a->smooth_k_group < 0)
         return tensor_fail(why, why_bytes, "a number of rows is negative");
+    if (a->v_diffuse < 0 || (a->v_diffuse && a->v != OPERAND_FP8))
+        return tensor_fail(why, why_bytes, "v_diffuse is a number of keys, for an fp8 V alone");
     if (a->smooth_k_group && !a->smooth_q_group)
         return tensor_fail(why, why_bytes, "smooth_k_group needs smooth_q_group");
     if (a->divisor_count < 0 || a->divisor_count > DIVISOR_LIMIT)
@@ -148,7 +150,7 @@ static void quantise_v(const struct algorithm *a, float *x, size_t rows, int dim
     if (a->v == OPERAND_F16)
         format_round_array(FORMAT_F16, x, rows * (size_t)dim);
     else if (a->v == OPERAND_FP8)
-        quantise_channels(x, rows, dim, a->v_max > 0 ? a->v_max : 448, threads);
+        quantise_channels(x, rows, dim, a->v_max > 0 ? a->v_max : 448, a->v_diffuse, threads);
     else if (a->v != OPERAND_NONE)
         quantise_along_rows(x, rows, dim, &rule, threads);
 }

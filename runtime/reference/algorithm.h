@@ -31,6 +31,7 @@ struct algorithm {
     bool second_level;     /* nvfp4 Q, K and V: one more fp32 scale per head and tensor */
     enum operand_format v; /* NONE, F16, FP8 (per channel), NVFP4, MXFP4 (blocks of consecutive keys) */
     float v_max;           /* fp8 V: what a channel's maximum maps to; 0 = 448 */
+    int v_diffuse;         /* fp8 V: keys of a tile whose rounding errors are diffused (quantise_channels); 0 = none */
     bool smooth_v;         /* V - mean over the sequence; added back to O */
     struct attend_rule p;
 };

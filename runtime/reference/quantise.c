@@ -81,7 +81,19 @@ void quantise_grouped(float *x, size_t rows, int dim, enum operand_format format
 struct channels {
     struct head head;
     float max;
+    int diffuse; /* rows of a tile whose errors are diffused; 0: none are */
 };
+
+static float e4m3_error(float y) {
+    return y - round_code(OPERAND_FP8, y);
+}
+
+// What the later 8 of each 16 rows of a tile take of its channel's errors; x: the channel's first value of the tile.
+static float diffused_share(const struct channels *ch, const float *x, size_t rows, float scale) {
+    float error = 0;
+    for (size_t r = 0; r < rows; r++) error += e4m3_error(x[r * (size_t)ch->head.dim] / scale);
+    return error * (1.5f / (float)ch->diffuse);
+}
 
 static void quantise_channel(void *user, size_t c) {
     const struct channels *ch = user;
@@ -91,14 +103,20 @@ static void quantise_channel(void *user, size_t c) {
         if (a > scale) scale = a;
     }
     scale = scale > 0 ? scale / ch->max : 1;
-    for (size_t r = 0; r < ch->head.rows; r++) {
-        float *v = &head_row(&ch->head, r)[c];
-        *v = round_code(OPERAND_FP8, *v / scale) * scale;
+    const size_t tile = ch->diffuse ? (size_t)ch->diffuse : ch->head.rows;
+    for (size_t first = 0; first < ch->head.rows; first += tile) {
+        const size_t rows = min_size(tile, ch->head.rows - first);
+        float *x = &head_row(&ch->head, first)[c];
+        const float share = ch->diffuse ? diffused_share(ch, x, rows, scale) : 0;
+        for (size_t r = 0; r < rows; r++) {
+            float *v = &x[r * (size_t)ch->head.dim];
+            *v = round_code(OPERAND_FP8, *v / scale + (r / 8 % 2 == 1 ? share : 0)) * scale;
+        }
     }
 }
 
-void quantise_channels(float *x, size_t rows, int dim, float max, int threads) {
-    struct channels ch = {{x, rows, dim}, max};
+void quantise_channels(float *x, size_t rows, int dim, float max, int diffuse, int threads) {
+    struct channels ch = {{x, rows, dim}, max, diffuse};
     parallel_for((size_t)dim, threads, quantise_channel, &ch);
 }
 

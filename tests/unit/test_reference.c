@@ -555,6 +555,88 @@ static void test_blocks(void **state) {
     for (int i = 0; i < 50 * 24; i++) assert_true(a[i] == b[i] * 0x1p20f);
 }
 
+// Scale 1, tiles of 16 rows. In the first, steps of 2: rows 1...7 leave 7/8 each, rows 8...15 leave k / 8, 9.625 in all;
+// the later eight take 1.5 / 16 of it, 0.902: from 20.125 on they reach 21 and go up to 22, and 20 stays. Of the second
+// tile's two rows none takes anything.
+static void test_diffused_codes(void **state) {
+    (void)state;
+    float x[18] = {448}, y[18];
+    const float expected[18] = {448, 16, 16, 16, 16, 16, 16, 16, 20, 22, 22, 22, 22, 22, 22, 22, 16, 18};
+    for (int i = 1; i < 8; i++) x[i] = 16.875f;
+    for (int k = 0; k < 8; k++) x[8 + k] = 20 + (float)k / 8;
+    x[16] = 16.875f;
+    x[17] = 17.5f;
+    memcpy(y, x, sizeof y);
+    quantise_channels(y, 18, 1, 448, 0, 1);
+    for (int i = 0; i < 18; i++) assert_true((double)y[i] == format_round(FORMAT_E4M3, (double)x[i]));
+    memcpy(y, x, sizeof y);
+    quantise_channels(y, 18, 1, 448, 16, 1);
+    for (int i = 0; i < 18; i++) assert_true(y[i] == expected[i]);
+}
+
+enum { TILE_ROWS = 128, SUM_TILES = 8, SUM_DIM = 16 };
+
+// Mean square of what the sums of a tile's values are off, and of what the values are; x is quantised in place.
+static void channel_errors(float *x, int diffuse, double *of_sums, double *of_values) {
+    enum { ROWS = TILE_ROWS * SUM_TILES };
+    float *exact = room(ROWS * SUM_DIM, sizeof *exact);
+    memcpy(exact, x, ROWS * SUM_DIM * sizeof *x);
+    quantise_channels(x, ROWS, SUM_DIM, 448, diffuse, THREADS);
+    *of_sums = *of_values = 0;
+    for (int tile = 0; tile < SUM_TILES; tile++)
+        for (int c = 0; c < SUM_DIM; c++) {
+            double sum = 0;
+            for (int r = 0; r < TILE_ROWS; r++) {
+                const size_t at = (size_t)((tile * TILE_ROWS + r) * SUM_DIM + c);
+                const double error = (double)exact[at] - (double)x[at];
+                sum += error;
+                *of_values += error * error / (ROWS * SUM_DIM);
+            }
+            *of_sums += sum * sum / (SUM_TILES * SUM_DIM);
+        }
+    free(exact);
+}
+
+// Of random values, and of a tile of equal ones, sums are kept better; single values hardly worse.
+static void test_diffusion_keeps_sums(void **state) {
+    (void)state;
+    enum { COUNT = TILE_ROWS * SUM_TILES * SUM_DIM };
+    float *x = room(COUNT, sizeof *x), *y = room(COUNT, sizeof *y);
+    for (int equal = 0; equal < 2; equal++) {
+        struct random r;
+        double nearest[2], diffused[2];
+        random_seed(&r, 11);
+        for (int i = 0; i < COUNT; i++)
+            x[i] = equal && i / SUM_DIM % TILE_ROWS > 0 ? x[i - SUM_DIM] : (float)random_normal(&r);
+        memcpy(y, x, COUNT * sizeof *x);
+        channel_errors(x, 0, &nearest[0], &nearest[1]);
+        channel_errors(y, TILE_ROWS, &diffused[0], &diffused[1]);
+        assert_true(nearest[0] > 0 && diffused[0] < 0.45 * nearest[0]);
+        if (!equal) assert_true(diffused[1] < 1.05 * nearest[1]);
+    }
+    free(x);
+    free(y);
+}
+
+// Rows that attend to all keys alike: errors of V alone, of which diffusion leaves less than 0.6.
+static void test_diffused_attention(void **state) {
+    (void)state;
+    struct fixture f;
+    struct algorithm a;
+    char why[WHY];
+    fixture_init(&f, RANDOM_NORMAL, (struct random_shape){4, 4, 4, 1024, 64, 64}, false, 4, 3);
+    memset(f.q, 0, elements(4, 4, 64) * sizeof *f.q);
+    fixture_exact(&f);
+    assert_true(algorithm_preset("sage2", &a));
+    const double nearest = fixture_run(&f, &a).rel_l2;
+    a.v_diffuse = 128;
+    assert_true(fixture_run(&f, &a).rel_l2 < 0.6 * nearest);
+    a.v = OPERAND_F16;
+    assert_false(algorithm_attend(&a, &f.p, f.samples, f.count, 1, f.o, NULL, why, sizeof why));
+    assert_non_null(strstr(why, "fp8 V alone"));
+    fixture_free(&f);
+}
+
 static void test_rotation(void **state) {
     (void)state;
     struct random r;
@@ -724,6 +806,9 @@ int main(void) {
         cmocka_unit_test(test_log_codes),
         cmocka_unit_test(test_scale_groups),
         cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_diffused_codes),
+        cmocka_unit_test(test_diffusion_keeps_sums),
+        cmocka_unit_test(test_diffused_attention),
         cmocka_unit_test(test_rotation),
         cmocka_unit_test(test_smoothing_is_exact),
         cmocka_unit_test(test_recipe_table),

@@ -158,6 +158,7 @@ static void test_canonical(void **state) {
                                    "pv.p_block_scale: nearest\n"
                                    "pv.p_scaling: one_level\n"
                                    "pv.v: nvfp4\n"
+                                   "pv.v_rounding: nearest\n"
                                    "qk.block: 32\n"
                                    "qk.format: mxfp4\n"
                                    "qk.granularity: per_thread\n"
@@ -228,7 +229,7 @@ static void test_fields(void **state) {
         assert_true(strlen(json_string_value(json_object_get(field, "path"))) > 0);
         assert_true(strlen(json_string_value(json_object_get(field, "help"))) > 0);
     }
-    assert_int_equal(json_array_size(fields), 34);
+    assert_int_equal(json_array_size(fields), 35);
     assert_string_equal(json_string_value(json_object_get(json_array_get(fields, 3), "allowed")), "bf16|fp16");
     json_decref(fields);
     buf_free(&out);
