@@ -55,9 +55,10 @@ static void run_script(struct run *r, const char *body, int timeout_s) {
         .mode = {[BENCH_KERNEL] = true, [BENCH_END_TO_END] = true},
         .scratch = r->dir,
         .kernel_dir = r->dir,
+        .timeout_s = timeout_s,
         .stamp = {.gpu = gpu, .driver = empty, .nvrtc = empty, .commit = empty, .date = empty},
         .progress = &r->progress};
-    const struct bench_python python = {.program = script, .library = "libsage.so.0", .timeout_s = timeout_s};
+    const struct bench_python python = {.program = script, .library = "libsage.so.0"};
     buf_puts(&r->why, "");
     bench_progress_start(&r->progress, &problems);
     r->end = bench_python_run(&job, &python, &r->records, &r->why);
