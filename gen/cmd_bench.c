@@ -55,6 +55,12 @@ static bool is_wanted_spec(void *user, const struct spec *spec) {
     return spec->head_dim_qk == spec->head_dim_v && is_wanted(user, spec->head_dim_qk);
 }
 
+static bool has_bf16(const struct spec *spec) {
+    for (int i = 0; i < spec->io.count; i++)
+        if (spec->io.item[i] == SPEC_IO_BF16) return true;
+    return false;
+}
+
 // The straight line of the main command, for one spec. Its messages are printed.
 static bool build_spec(const struct bench_command *b, const struct cmd_spec *spec) {
     const char *words[] = {"build", "--spec", spec->file, "--arch",           "native",
@@ -93,6 +99,17 @@ static bool take_built(struct bench_command *b, const struct process *child) {
     return true;
 }
 
+static bool no_kernel(const struct bench_command *b) {
+    bool any = b->specs.count == 0;
+    for (int i = 0; i < b->specs.count; i++) any |= has_bf16(&b->specs.item[i]->spec);
+    if (any)
+        cmd_failed("there is no kernel to measure on this GPU (sm_%d)", b->sm);
+    else
+        cmd_failed(
+            "nothing can be measured: the inputs are bf16, and no spec has that io; sagegen run --repeat times others");
+    return false;
+}
+
 // In a child process: NVRTC's search and this GPU as a target ask the driver, which no later child could use any more.
 static bool build_kernels(struct bench_command *b) {
     char why[256];
@@ -111,9 +128,7 @@ static bool build_kernels(struct bench_command *b) {
     if (!answered && !cmd_interrupted())
         cmd_failed("the compiler's process ended early (%d) or hung: %d of %d specs are built", status, b->job.specs,
                    b->specs.count);
-    if (b->job.specs > 0 || cmd_interrupted()) return !cmd_interrupted();
-    cmd_failed("there is no kernel to measure on this GPU (sm_%d)", b->sm);
-    return false;
+    return b->job.specs > 0 || cmd_interrupted() ? !cmd_interrupted() : no_kernel(b);
 }
 
 /* -- Measuring ---- */

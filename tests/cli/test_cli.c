@@ -586,6 +586,17 @@ static void test_bench_goes_on_after_a_kernel_that_breaks_the_gpu(void **state) 
     unsetenv("SAGE_DRIVER");
 }
 
+static void test_bench_needs_bf16(void **state) {
+    (void)state;
+    need_nvrtc();
+    setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
+    write_text("fp16.yaml", "kernel: attention_forward\nname: only_fp16\nhead_dim: 64\nio: [fp16]\nqk: {format: int8}\n"
+                            "pv: {p: fp16, v: fp16}\ntargets: [sm_90a]\n");
+    expect("bench --spec fp16.yaml --d 64 --n 512", 1, "", "the inputs are bf16, and no spec has that io; sagegen run --repeat");
+    assert_non_null(strstr(cli.err, "fp16.yaml:4:5: error: only_fp16 has no io 'bf16'"));
+    unsetenv("SAGE_DRIVER");
+}
+
 static const json_t *bench_row(const json_t *rows, const char *contender, const char *mode) {
     size_t i;
     const json_t *row;
@@ -824,6 +835,7 @@ int main(void) {
         TEST(test_bench_writes_and_adds_to_a_record),
         TEST(test_bench_without_torch_measures_sagegen_alone),
         TEST(test_bench_goes_on_after_a_kernel_that_breaks_the_gpu),
+        TEST(test_bench_needs_bf16),
         TEST(test_bench_measures_all_contenders),
         TEST(test_wisdom_is_listed_exported_and_imported),
         TEST(test_doctor_says_whose_wisdom_a_gpu_uses),
