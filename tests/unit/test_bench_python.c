@@ -147,6 +147,7 @@ static void test_a_contender_that_crashes_is_left_out(void **state) {
                20);
     assert_int_equal(r.end, BENCH_ENDED);
     assert_reason(&r, 0, BENCH_CUDNN_BF16, "ended the Python process by signal 11");
+    assert_reason(&r, 1, BENCH_CUDNN_BF16, "left out: at N = 512, 1 x 1 it ended the Python process by signal 11");
     assert_true(found(&r, 0, BENCH_SAGEGEN, BENCH_KERNEL)->ms == 0.5);
     assert_true(found(&r, 1, BENCH_SAGEGEN, BENCH_KERNEL)->ms == 0.5);
     finish(&r);
