@@ -53,8 +53,8 @@ static const struct cmd_option options[] = {
     [OPT_ONLY] = {"only", 0, "LIST", "quantisers, gates, properties"},
     [OPT_RANDOM] = {"random", 0, "N", "also N shapes drawn at random for each kernel set, each run twice: the same bits"},
     [OPT_SOAK] = {"soak", 0, "SECONDS",
-                  "instead of the checks: random calls on several streams for so long, each compared with the first bit by bit"},
-    [OPT_STREAMS] = {"streams", 0, "N", "of the soak (4)"},
+                  "instead of the checks: random calls on several streams, each compared with the first bit by bit"},
+    [OPT_STREAMS] = {"streams", 0, "N", "of the soak (4); half as many threads call"},
     [OPT_SEED] = {"seed", 0, "N", "repeat the run that printed this seed"},
     [OPT_THREADS] = {"threads", 'j', "N", "of the CPU reference and the compiler; default: all CPUs"},
     [OPT_NO_FORK] = {"no-fork", 0, NULL, "all in one process, for debuggers; a fault or a hang then ends the run"},
@@ -78,11 +78,12 @@ static const struct cmd_syntax syntax = {
         "float64 at a GPU's size, nothing is run for them. --quick there takes each target with one io type and one "
         "mask\n"
         "in turn, both of each for every spec.\n"
-        "--soak first calls each kernel set on each of a dozen shapes, and holds that against float64. Then threads take\n"
-        "streams at random and call kernel sets and shapes at random on them, poisoned outputs and workspaces, one or two\n"
-        "steps; O, LSE, overflow flags and what lies beside them must be those of the first call, to the bit. A line for\n"
-        "each kernel set tells its calls, and for each call that went wrong its stream, number and seed: the same seed\n"
-        "gives each stream the same calls in the same order. Ctrl-C ends it with the results so far.\n"
+        "--soak calls each kernel set on each of a dozen shapes, and holds that against float64. Then, for so long,\n"
+        "threads take streams at random, and call sets and shapes at random on them, into poisoned outputs and\n"
+        "workspaces, whole or in two steps. O, LSE, overflow flags and the bytes beside them must be those of the first\n"
+        "call. A line for each set counts its calls; one for each call that went wrong (of the first 20) has its\n"
+        "stream, number and seed: the same seed gives each stream the same calls in the same order. Ctrl-C ends it\n"
+        "with the results so far.\n"
         "Exit status: 0 all passed, 1 a check failed, 2 bad input, 77 no GPU (of --device cuda), or no NVRTC for the "
         "machine.",
     .examples = "  sagegen verify --quick\n  sagegen verify --spec int8_fp8_d128 --arch sm_90a --only gates\n"
@@ -198,8 +199,8 @@ static uint64_t fresh_seed(void) {
 // What a soak does not do, and what nothing but a soak does.
 static bool agree(const struct verify_command *v) {
     const struct verify_options *o = &v->options;
-    if (o->soak_s > 0 && (o->parts || o->random || o->counts))
-        cmd_bad_input("--soak runs instead of the checks: --only, --random and --counts do not go with it");
+    if (o->soak_s > 0 && (o->parts || o->random || o->counts || o->level == VERIFY_FULL))
+        cmd_bad_input("--soak runs instead of the checks: --full, --only, --random and --counts do not go with it");
     else if (o->streams > 0 && o->soak_s == 0)
         cmd_bad_input("--streams is of --soak");
     else

@@ -1,7 +1,7 @@
 // verify: what the parts of `sagegen verify` share: units (one kernel set each), the session on a GPU, records of
 // checks. The line: cmd_verify.c (words) -> verify_units.c (kernels) -> verify_build.c, verify_run.c (child processes)
-// -> verify_quantisers.c, verify_gates.c, verify_properties.c, or verify_soak.c (checks) -> verify_report.c (lines). Kernels are driven
-// through sage.h alone. SPDX-License-Identifier: Apache-2.0
+// -> verify_quantisers.c, verify_gates.c, verify_properties.c, or verify_soak.c (checks) -> verify_report.c (lines).
+// Kernels are driven through sage.h alone. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_VERIFY_H
 #define SAGE_GEN_VERIFY_H
 
@@ -237,6 +237,7 @@ bool verify_build(const struct verify_options *options, struct verify_units *uni
                   char *why, size_t why_bytes);
 // How a process that ran checks ends: its exit status.
 enum verify_end { VERIFY_END_DONE = 0, VERIFY_END_LOST = 3, VERIFY_END_NOT_OPENED = 4 };
+double verify_seconds(void); // of a clock that only goes forward
 // Runs all units.
 void verify_run(const struct verify_options *options, const struct verify_units *units, struct verify_report *report);
 

@@ -69,7 +69,7 @@ struct range {
     int first;
 };
 
-static double seconds(void) {
+double verify_seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
@@ -92,12 +92,12 @@ static void run_parts(struct verify_session *s) {
 
 static void run_unit(struct verify_session *s, int index) {
     char text[96];
-    double start = seconds();
+    double start = verify_seconds();
     if (!verify_session_unit(s, index)) return;
     run_parts(s);
     if (s->options->vm) verify_vm_end(s);
     fprintf(stderr, "[%3d/%d] %s  %.1f s%s\n", index + 1, s->units->count, verify_unit_text(s->unit, text),
-            seconds() - start, s->dead ? "  GPU LOST" : "");
+            verify_seconds() - start, s->dead ? "  GPU LOST" : "");
 }
 
 static enum verify_end run_range(const struct range *range, struct verify_sink sink) {

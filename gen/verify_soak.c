@@ -12,12 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* -- Records, from any thread ---- */
 
 struct locked_sink {
@@ -70,7 +64,7 @@ void soak_fault(struct soak *k, const struct soak_stream *stream, const struct s
 
 bool soak_over(struct soak *k) {
     pthread_mutex_lock(&k->lock);
-    const bool over = k->lost || seconds() >= k->end;
+    const bool over = k->lost || verify_seconds() >= k->end;
     pthread_mutex_unlock(&k->lock);
     return over;
 }
@@ -84,7 +78,7 @@ static bool wants_visit(const struct soak *k, const struct soak_stream *stream, 
 static struct soak_stream *take(struct soak *k, struct random *random) {
     struct soak_stream *taken = NULL;
     const uint64_t bits = random_bits(random);
-    const double now = seconds();
+    const double now = verify_seconds();
     uint64_t free = 0;
     pthread_mutex_lock(&k->lock);
     const bool over = now >= k->end;
@@ -144,7 +138,7 @@ static void tell(struct soak *k, struct watch *w, double now) {
     w->told = now;
     pthread_mutex_lock(&k->lock);
     const unsigned long long calls = k->calls, wrong = k->wrong;
-    const double left_s = k->end > now ? k->end - now : 0;
+    const double left_s = k->later_s + (k->end > now ? k->end - now : 0);
     pthread_mutex_unlock(&k->lock);
     fprintf(stderr, "%ssoak: %llu calls, %llu wrong; %.0f s left%s", w->terminal ? "\r\033[K" : "", calls, wrong,
             left_s, w->terminal ? "" : "\n");
@@ -176,7 +170,7 @@ static void end_if_hung(struct soak *k, double now) {
 static bool is_busy(struct soak *k) {
     bool busy = false;
     pthread_mutex_lock(&k->lock);
-    const double now = seconds();
+    const double now = verify_seconds();
     if (cmd_interrupted() && k->end > now) k->end = now;
     for (int i = 0; i < k->s->options->streams; i++)
         busy |= k->stream[i].held || wants_visit(k, &k->stream[i], now >= k->end);
@@ -185,11 +179,11 @@ static bool is_busy(struct soak *k) {
 }
 
 static void watch(struct soak *k) {
-    struct watch w = {.terminal = isatty(STDERR_FILENO), .told = seconds(), .beat = seconds()};
+    struct watch w = {.terminal = isatty(STDERR_FILENO), .told = verify_seconds(), .beat = verify_seconds()};
     const struct timespec step = {.tv_nsec = 50 * 1000 * 1000};
     while (is_busy(k)) {
         nanosleep(&step, NULL);
-        const double now = seconds();
+        const double now = verify_seconds();
         tell(k, &w, now);
         end_if_hung(k, now);
         if (now - w.beat < 1) continue;
@@ -232,7 +226,8 @@ static void report_units(struct soak *k) {
 
 static void run_threads(struct soak *k) {
     const int threads = 1 + (k->s->options->streams + 1) / 2; // the others' streams are busy meanwhile
-    k->s->unit_index = -1;                                    // what is found now is of no one kernel set
+    // What is found now is of no one kernel set; on the machine at least of its target.
+    k->s->unit_index = k->s->options->vm ? k->unit[0] : -1;
     parallel_for((size_t)threads, threads, watch_or_call, k);
     k->s->dead |= k->lost && !k->s->options->vm;
     if (!k->lost) soak_pairs_check_inputs(k);
@@ -244,15 +239,14 @@ struct totals {
     double seconds;
 };
 
-static void soak_machine(struct verify_session *s, const int *unit, int count, double soak_s, struct totals *t) {
-    struct soak k = {.s = s, .unit = unit, .count = count};
+static void soak_machine(struct soak k, double soak_s, struct totals *t) {
     pthread_mutex_init(&k.lock, NULL);
     if (soak_pairs_make(&k) && soak_streams_make(&k)) {
-        const double start = seconds();
+        const double start = verify_seconds();
         k.end = start + soak_s;
         run_threads(&k);
         report_units(&k);
-        t->seconds += seconds() - start;
+        t->seconds += verify_seconds() - start;
         t->calls += k.calls;
         t->wrong += k.wrong;
     }
@@ -292,8 +286,8 @@ static void put_totals(struct verify_session *s, const struct totals *t) {
 void verify_soak(struct verify_session *s) {
     struct locked_sink sink = {.lock = PTHREAD_MUTEX_INITIALIZER, .inner = s->sink};
     struct totals totals = {0};
-    int *unit = xcalloc((size_t)s->units->count + 1, sizeof *unit);
-    const double share_s = (double)s->options->soak_s / machines(s, unit);
+    int *unit = xcalloc((size_t)s->units->count + 1, sizeof *unit), left = machines(s, unit);
+    const double share_s = (double)s->options->soak_s / left;
     s->sink = (struct verify_sink){put_locked, &sink};
     for (int target = 0; target < (s->options->vm ? SPEC_TARGET_COUNT : 1) && !s->dead && !cmd_interrupted();
          target++) {
@@ -301,7 +295,9 @@ void verify_soak(struct verify_session *s) {
         if (count == 0) continue;
         s->unit_index = unit[0];
         s->unit = &s->units->unit[unit[0]];
-        if (verify_session_renew(s)) soak_machine(s, unit, count, share_s, &totals);
+        left--;
+        if (!verify_session_renew(s)) continue;
+        soak_machine((struct soak){.s = s, .unit = unit, .count = count, .later_s = share_s * left}, share_s, &totals);
     }
     put_totals(s, &totals);
     s->sink = sink.inner;

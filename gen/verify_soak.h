@@ -62,6 +62,7 @@ struct soak {
     struct verify_session *s;
     const int *unit; /* [count] the kernel sets */
     int count;
+    double later_s;             /* that other machines' kernel sets will take */
     sage_attention_plan **plan; /* [count] */
     struct soak_inputs *inputs; /* [capacity] */
     struct soak_pair *pair;     /* [capacity] */

@@ -139,6 +139,7 @@ static void test_mistyped_words_are_bad_input_with_a_suggestion(void **state) {
         {"cache lst", "did you mean 'ls'?"},
         {"verify --soak 0", "--soak must be a whole number"},
         {"verify --soak 5 --only gates", "--soak runs instead of the checks"},
+        {"verify --soak 5 --full", "--full, --only, --random and --counts do not go with it"},
         {"verify --soak 5 --random 3", "--random and --counts do not go with it"},
         {"verify --soak 5 --streams 65", "--streams must be a whole number of 1...64"},
         {"verify --streams 2", "--streams is of --soak"},
