@@ -127,7 +127,7 @@ static void put_to_pipe(void *user, const struct verify_record *record) {
 
 static int run_in_child(void *user, int fd) {
     if (((const struct range *)user)->options->soak_s > 0) cmd_interrupt_by_parent(); // or its counts would be lost
-    return run_range(user, (struct verify_sink){put_to_pipe, &fd});
+    return (int)run_range(user, (struct verify_sink){put_to_pipe, &fd});
 }
 
 static void put_failure(struct verify_report *report, int unit, const char *check, const char *note) {
