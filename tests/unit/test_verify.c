@@ -118,7 +118,7 @@ struct model {
     int launches, calls;
 };
 
-enum { LATE_CALL = 10 /* of attention; a soak's first calls of one unit are fewer */ };
+enum { LATE_CALL = 6 /* of attention; the first calls of a quick soak of one unit */ };
 
 struct launched {
     const struct model *model;
@@ -406,8 +406,11 @@ static const struct verify_unit *unit_of(const struct verify_units *units, const
     return NULL;
 }
 
-// cmocka and the sanitizers would catch the signal.
+// cmocka and the sanitizers would catch the signal; threads of parallel_for hold it back.
 static void crash(void) {
+    sigset_t none;
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
     signal(SIGSEGV, SIG_DFL);
     raise(SIGSEGV);
 }
@@ -617,11 +620,9 @@ static void children_of_a_process_that_called_the_driver_fail(void **state) {
 /* -- Soak ---- */
 
 static struct verify_report soak(enum planted planted, struct verify_choice choice, int streams, bool fork) {
-    return run("int8_fp8_d64", &(struct scenario){.choice = choice,
-                                                  .planted = planted,
-                                                  .fork = fork,
-                                                  .soak_s = 1,
-                                                  .streams = streams});
+    return run("int8_fp16_d32", // the smallest, since a model answers
+               &(struct scenario){
+                   .choice = choice, .planted = planted, .fork = fork, .soak_s = 1, .streams = streams});
 }
 
 static const struct verify_record *find_record(const struct verify_report *r, const char *check, int unit) {
@@ -633,7 +634,9 @@ static const struct verify_record *find_record(const struct verify_report *r, co
 static void a_soak_of_sound_kernels_passes(void **state) {
     (void)state;
     for (int streams = 1; streams <= 5; streams += 4) {
-        struct verify_report r = soak(NOTHING, two_units(), streams, streams == 5);
+        struct verify_choice both_masks = only(SPEC_TARGET_SM_90A, SPEC_IO_FP16, SPEC_MASK_NONE);
+        both_masks.mask.count = 0;
+        struct verify_report r = soak(NOTHING, both_masks, streams, streams == 5);
         print_failed(&r);
         assert_int_equal(r.failed, 0);
         int calls[3] = {0};
@@ -697,7 +700,8 @@ static void a_soak_ends_when_a_call_does_not(void **state) {
         bool found = false;
         for (int j = 0; j < r.count; j++)
             found |= strcmp(r.record[j].check, rows[i].check) == 0 && strstr(r.record[j].note, rows[i].note);
-        if (!found || r.failed != 1) print_failed(&r);
+        if (!found || r.failed != 1)
+            for (int j = 0; j < r.count; j++) print_message("%s: %s\n", r.record[j].check, r.record[j].note);
         assert_true(found);
         assert_int_equal(r.failed, 1);
         verify_report_free(&r);
