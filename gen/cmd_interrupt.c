@@ -22,6 +22,20 @@ void cmd_interrupt_default(void) {
     signal(SIGTERM, SIG_DFL);
 }
 
+enum { TOLD_BY_PARENT = SIGUSR1 };
+
+void cmd_interrupt_by_parent(void) {
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&action.sa_mask);
+    sigaction(TOLD_BY_PARENT, &action, NULL);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+}
+
+void cmd_interrupt_child(pid_t child) {
+    kill(child, TOLD_BY_PARENT);
+}
+
 bool cmd_interrupted(void) {
     return interrupted;
 }

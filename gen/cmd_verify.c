@@ -28,6 +28,8 @@ enum {
     OPT_DEVICE,
     OPT_COUNTS,
     OPT_RANDOM,
+    OPT_SOAK,
+    OPT_STREAMS,
     OPT_SEED,
     OPT_THREADS,
     OPT_NO_FORK,
@@ -50,6 +52,9 @@ static const struct cmd_option options[] = {
     [OPT_FULL] = {"full", 'f', NULL, "also 32768 and 131072 tokens (vm: keys), and offsets beyond 2^31 elements"},
     [OPT_ONLY] = {"only", 0, "LIST", "quantisers, gates, properties"},
     [OPT_RANDOM] = {"random", 0, "N", "also N shapes drawn at random for each kernel set, each run twice: the same bits"},
+    [OPT_SOAK] = {"soak", 0, "SECONDS",
+                  "instead of the checks: random calls on several streams, each compared with the first bit by bit"},
+    [OPT_STREAMS] = {"streams", 0, "N", "of the soak (4); half as many threads call"},
     [OPT_SEED] = {"seed", 0, "N", "repeat the run that printed this seed"},
     [OPT_THREADS] = {"threads", 'j', "N", "of the CPU reference and the compiler; default: all CPUs"},
     [OPT_NO_FORK] = {"no-fork", 0, NULL, "all in one process, for debuggers; a fault or a hang then ends the run"},
@@ -73,9 +78,16 @@ static const struct cmd_syntax syntax = {
         "float64 at a GPU's size, nothing is run for them. --quick there takes each target with one io type and one "
         "mask\n"
         "in turn, both of each for every spec.\n"
+        "--soak calls each kernel set on each of a dozen shapes, and holds that against float64. Then, for so long,\n"
+        "threads take streams at random, and call sets and shapes at random on them, into poisoned outputs and\n"
+        "workspaces, whole or in two steps. O, LSE, overflow flags and the bytes beside them must be those of the first\n"
+        "call. A line for each set counts its calls; one for each call that went wrong (of the first 20) has its\n"
+        "stream, number and seed: the same seed gives each stream the same calls in the same order. Ctrl-C ends it\n"
+        "with the results so far.\n"
         "Exit status: 0 all passed, 1 a check failed, 2 bad input, 77 no GPU (of --device cuda), or no NVRTC for the "
         "machine.",
-    .examples = "  sagegen verify --quick\n  sagegen verify --spec int8_fp8_d128 --arch sm_90a --only gates\n",
+    .examples = "  sagegen verify --quick\n  sagegen verify --spec int8_fp8_d128 --arch sm_90a --only gates\n"
+                "  sagegen verify --soak 600 --arch native\n",
     .options = options,
 };
 
@@ -89,7 +101,7 @@ struct verify_command {
     struct build_setup setup;
     struct verify_units units;
     struct verify_report report;
-    struct buf skipped;
+    struct buf skipped, again;
     bool native;
     int status;
 };
@@ -151,6 +163,10 @@ static bool take_word(struct verify_command *v, int option, const char *value) {
         return parse_only(v, value);
     case OPT_RANDOM:
         return cmd_parse_count("random", value, 100000, &v->options.random);
+    case OPT_SOAK:
+        return cmd_parse_count("soak", value, 30 * 86400, &v->options.soak_s);
+    case OPT_STREAMS:
+        return cmd_parse_count("streams", value, 64, &v->options.streams);
     case OPT_SEED:
         return cmd_parse_seed(value, &v->options.seed);
     case OPT_THREADS:
@@ -180,6 +196,26 @@ static uint64_t fresh_seed(void) {
     return seed >> 20; // short enough to be typed again
 }
 
+// What a soak does not do, and what nothing but a soak does.
+static bool agree(const struct verify_command *v) {
+    const struct verify_options *o = &v->options;
+    if (o->soak_s > 0 && (o->parts || o->random || o->counts || o->level == VERIFY_FULL))
+        cmd_bad_input("--soak runs instead of the checks: --full, --only, --random and --counts do not go with it");
+    else if (o->streams > 0 && o->soak_s == 0)
+        cmd_bad_input("--streams is of --soak");
+    else
+        return true;
+    return false;
+}
+
+// The command that gives each stream the same calls again.
+static void keep_words(struct verify_command *v, int argc, char **argv) {
+    buf_puts(&v->again, "sagegen");
+    for (int i = 0; i < argc; i++) buf_printf(&v->again, " %s", argv[i]);
+    if (!strstr(v->again.data, " --seed")) buf_printf(&v->again, " --seed %" PRIu64, v->options.seed);
+    v->options.again = v->again.data;
+}
+
 static bool read_words(struct verify_command *v, int argc, char **argv) {
     struct cmd_args args = {.syntax = &syntax, .argc = argc, .argv = argv};
     int option;
@@ -191,7 +227,9 @@ static bool read_words(struct verify_command *v, int argc, char **argv) {
         }
         if (!take_word(v, option, args.value)) return false;
     }
-    if (v->specs.count == 0 && !add_all(v)) return false;
+    if (!agree(v) || (v->specs.count == 0 && !add_all(v))) return false;
+    if (v->options.streams == 0) v->options.streams = 4;
+    keep_words(v, argc, argv);
     if (v->options.parts == 0) v->options.parts = VERIFY_ALL;
     if (v->options.timeout_s == 0) v->options.timeout_s = v->options.level == VERIFY_FULL ? 1800 : 180;
     v->options.ordinal = v->device.ordinal;
@@ -256,7 +294,9 @@ static void print_head(const struct verify_command *v) {
         fprintf(out, "%s (sm_%d, %.0f GB), ", v->gpu.name, v->gpu.sm, (double)v->gpu.memory_bytes * 1e-9);
     fprintf(out, "%d kernel sets, %s; again: --seed %" PRIu64 "\n", v->units.count, verify_sizes(&v->options)->name,
             v->options.seed);
-    if (v->options.vm)
+    if (v->options.soak_s > 0)
+        fprintf(out, "soak of %d s on %d streams\n", v->options.soak_s, v->options.streams);
+    else if (v->options.vm)
         fprintf(out, "checks named 'model' are computed in float64; all others are of kernels that ran\n");
     fflush(out);
 }
@@ -280,6 +320,7 @@ int cmd_verify(int argc, char **argv) {
     verify_report_free(&v.report);
     verify_units_free(&v.units, &v.setup);
     buf_free(&v.skipped);
+    buf_free(&v.again);
     sage_context_destroy(v.setup.context);
     cmd_specs_free(&v.specs);
     return v.status;

@@ -1,7 +1,7 @@
 // verify: what the parts of `sagegen verify` share: units (one kernel set each), the session on a GPU, records of
 // checks. The line: cmd_verify.c (words) -> verify_units.c (kernels) -> verify_build.c, verify_run.c (child processes)
-// -> verify_quantisers.c, verify_gates.c, verify_properties.c (checks) -> verify_report.c (lines). Kernels are driven
-// through sage.h alone. SPDX-License-Identifier: Apache-2.0
+// -> verify_quantisers.c, verify_gates.c, verify_properties.c, or verify_soak.c (checks) -> verify_report.c (lines).
+// Kernels are driven through sage.h alone. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_VERIFY_H
 #define SAGE_GEN_VERIFY_H
 
@@ -26,6 +26,9 @@ struct verify_options {
     bool fork;     /* probe, build and checks run in child processes, so that a fault or hang costs one unit only */
     int random;    /* shapes drawn at random */
     int timeout_s; /* without any record, after which a child counts as hung */
+    int soak_s;    /* not 0: instead of all checks, a soak of that many seconds */
+    int streams;   /* of the soak */
+    const char *again; /* the command that repeats the run; NULL: not known */
 };
 
 /* -- Sizes (verify_sizes.c) ---- */
@@ -100,7 +103,7 @@ struct verify_record {
     int unit;
     enum verify_outcome outcome;
     double error, bound;
-    char check[32], shape[64], note[192];
+    char check[32], shape[64], note[400];
 };
 
 struct verify_sink {
@@ -150,7 +153,11 @@ bool verify_session_open(struct verify_session *s, char *why, size_t why_bytes);
 void verify_session_close(struct verify_session *s);
 // Says in the record's way that the unit, or the part of its checks, begins: "", "gates".
 void verify_begin(struct verify_session *s, const char *part);
-// Makes the unit current and its plan. false: recorded.
+// Makes the unit current. false: it was not built, which was recorded.
+bool verify_session_select(struct verify_session *s, int index);
+// On the machine: a new one, of the current unit's target. false: recorded.
+bool verify_session_renew(struct verify_session *s);
+// Selects, renews and makes the unit's plan. false: recorded.
 bool verify_session_unit(struct verify_session *s, int index);
 bool verify_plan(struct verify_session *s, float sm_scale, sage_attention_plan **out);
 bool verify_buffer(struct verify_session *s, int index, uint64_t bytes, void **out);
@@ -210,6 +217,8 @@ void verify_gates(struct verify_session *s);
 void verify_gate1_model(struct verify_session *s, enum random_kind kind);
 void verify_properties(struct verify_session *s);
 void verify_far(struct verify_session *s); // offsets beyond 2^31 elements
+// Random calls of all units on several streams, for options->soak_s seconds: the same bits each time.
+void verify_soak(struct verify_session *s);
 
 /* -- Running (verify_build.c, verify_run.c) ---- */
 
@@ -226,6 +235,9 @@ bool verify_probe(const struct verify_options *options, struct verify_gpu *out, 
 // do not build fail in the checks of their units. false: none can be built; why has the reason.
 bool verify_build(const struct verify_options *options, struct verify_units *units, struct build_setup *setup,
                   char *why, size_t why_bytes);
+// How a process that ran checks ends: its exit status.
+enum verify_end { VERIFY_END_DONE = 0, VERIFY_END_LOST = 3, VERIFY_END_NOT_OPENED = 4 };
+double verify_seconds(void); // of a clock that only goes forward
 // Runs all units.
 void verify_run(const struct verify_options *options, const struct verify_units *units, struct verify_report *report);
 

@@ -77,20 +77,29 @@ bool process_write(int fd, const void *data, size_t bytes) {
     return true;
 }
 
-enum process_answer process_read(const struct process *process, void *data, size_t bytes, int timeout_s) {
+static enum process_answer read_all(const struct process *process, void *data, size_t bytes, int timeout_s,
+                                    bool stops) {
     for (char *p = data; bytes > 0;) {
-        if (cmd_interrupted()) return PROCESS_STOPPED;
+        if (stops && cmd_interrupted()) return PROCESS_STOPPED;
         struct pollfd poll_fd = {.fd = process->fd, .events = POLLIN};
         int ready = poll(&poll_fd, 1, timeout_s * 1000);
         if (ready < 0 && errno == EINTR) continue;
         if (ready <= 0) return PROCESS_SILENT;
         ssize_t n = read(process->fd, p, bytes);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return cmd_interrupted() ? PROCESS_STOPPED : PROCESS_END; // Ctrl-C ends the child too
+        if (n <= 0) return stops && cmd_interrupted() ? PROCESS_STOPPED : PROCESS_END; // Ctrl-C ends the child too
         p += n;
         bytes -= (size_t)n;
     }
     return PROCESS_ANSWER;
+}
+
+enum process_answer process_read(const struct process *process, void *data, size_t bytes, int timeout_s) {
+    return read_all(process, data, bytes, timeout_s, true);
+}
+
+enum process_answer process_read_on(const struct process *process, void *data, size_t bytes, int timeout_s) {
+    return read_all(process, data, bytes, timeout_s, false);
 }
 
 /* -- Lines ---- */

@@ -33,6 +33,8 @@ enum process_answer { PROCESS_ANSWER, PROCESS_END, PROCESS_SILENT, PROCESS_STOPP
 // Reads all bytes. END: the child closed the pipe before; SILENT: for timeout_s seconds nothing came; STOPPED: the user
 // interrupted this process (cmd_interrupt.h).
 enum process_answer process_read(const struct process *process, void *data, size_t bytes, int timeout_s);
+// The same after an interrupt, of which the child was told (cmd_interrupt_child): reads until it ends.
+enum process_answer process_read_on(const struct process *process, void *data, size_t bytes, int timeout_s);
 
 // The next line, without its end; pending keeps what was read beyond it, from call to call. END also for a last line that
 // has no end, and for one of over a megabyte.

@@ -69,9 +69,7 @@ struct range {
     int first;
 };
 
-enum range_end { RANGE_DONE = 0, RANGE_LOST = 3, RANGE_NOT_OPENED = 4 }; /* exit status of a child */
-
-static double seconds(void) {
+double verify_seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
@@ -94,23 +92,26 @@ static void run_parts(struct verify_session *s) {
 
 static void run_unit(struct verify_session *s, int index) {
     char text[96];
-    double start = seconds();
+    double start = verify_seconds();
     if (!verify_session_unit(s, index)) return;
     run_parts(s);
     if (s->options->vm) verify_vm_end(s);
     fprintf(stderr, "[%3d/%d] %s  %.1f s%s\n", index + 1, s->units->count, verify_unit_text(s->unit, text),
-            seconds() - start, s->dead ? "  GPU LOST" : "");
+            verify_seconds() - start, s->dead ? "  GPU LOST" : "");
 }
 
-static enum range_end run_range(const struct range *range, struct verify_sink sink) {
+static enum verify_end run_range(const struct range *range, struct verify_sink sink) {
     const struct verify_units *units = range->units;
     struct verify_session s = {.options = range->options, .units = units, .unit_index = range->first, .sink = sink};
-    enum range_end end = RANGE_NOT_OPENED;
+    enum verify_end end = VERIFY_END_NOT_OPENED;
     char why[DEVICE_ERROR_BYTES] = "";
     s.unit = &units->unit[range->first];
     if (verify_session_open(&s, why, sizeof why)) {
-        for (int i = range->first; i < units->count && !s.dead && !cmd_interrupted(); i++) run_unit(&s, i);
-        end = s.dead ? RANGE_LOST : RANGE_DONE;
+        if (s.options->soak_s > 0)
+            verify_soak(&s);
+        else
+            for (int i = range->first; i < units->count && !s.dead && !cmd_interrupted(); i++) run_unit(&s, i);
+        end = s.dead ? VERIFY_END_LOST : VERIFY_END_DONE;
     } else {
         verify_fail(&s, "open", "", "%.180s", why);
     }
@@ -125,7 +126,8 @@ static void put_to_pipe(void *user, const struct verify_record *record) {
 }
 
 static int run_in_child(void *user, int fd) {
-    return run_range(user, (struct verify_sink){put_to_pipe, &fd});
+    if (((const struct range *)user)->options->soak_s > 0) cmd_interrupt_by_parent(); // or its counts would be lost
+    return (int)run_range(user, (struct verify_sink){put_to_pipe, &fd});
 }
 
 static void put_failure(struct verify_report *report, int unit, const char *check, const char *note) {
@@ -157,26 +159,40 @@ static void judge_end(struct verify_report *report, const struct position *at, i
     else if (status < 0)
         snprintf(note, sizeof note, "its process was killed by signal %d (%s) %s", -status, strsignal(-status),
                  at->after);
-    else if (status != RANGE_DONE && status != RANGE_LOST && status != RANGE_NOT_OPENED)
+    else if (status != VERIFY_END_DONE && status != VERIFY_END_LOST && status != VERIFY_END_NOT_OPENED)
         snprintf(note, sizeof note, "its process ended with exit status %d %s", status, at->after);
     else
         return;
     put_failure(report, at->unit, silent_s > 0 ? "hang" : "crash", note);
 }
 
+// The next record. A soak is told of an interrupt, and what it still has to say is read.
+static enum process_answer next_record(const struct range *range, const struct process *child, bool *told,
+                                       struct verify_record *out) {
+    const int timeout_s = range->options->timeout_s;
+    if (!*told) {
+        const enum process_answer answer = process_read(child, out, sizeof *out, timeout_s);
+        if (answer != PROCESS_STOPPED || range->options->soak_s == 0) return answer;
+        cmd_interrupt_child(child->pid);
+        *told = true;
+    }
+    return process_read_on(child, out, sizeof *out, timeout_s);
+}
+
 // One child, from range->first on, which becomes the unit to go on with; units->count: done.
-static enum range_end run_child(struct range *range, struct verify_report *report) {
+static enum verify_end run_child(struct range *range, struct verify_report *report) {
     struct position at = {.unit = range->first, .after = "at the start"};
     struct process child;
     struct verify_record r;
     enum process_answer answer;
     char why[128];
+    bool told = false;
     if (!process_start(&child, run_in_child, range, why, sizeof why)) {
         put_failure(report, range->first, "process", why);
         range->first = range->units->count;
-        return RANGE_NOT_OPENED;
+        return VERIFY_END_NOT_OPENED;
     }
-    while ((answer = process_read(&child, &r, sizeof r, range->options->timeout_s)) == PROCESS_ANSWER) {
+    while ((answer = next_record(range, &child, &told, &r)) == PROCESS_ANSWER) {
         position_follow(&at, &r);
         verify_report_put(report, &r);
     }
@@ -184,20 +200,21 @@ static enum range_end run_child(struct range *range, struct verify_report *repor
     const int status = process_end(&child, silent || stopped);
     if (stopped) {
         range->first = range->units->count;
-        return RANGE_DONE;
+        return VERIFY_END_DONE;
     }
     judge_end(report, &at, status, silent ? range->options->timeout_s : 0);
-    range->first = !silent && status == RANGE_DONE ? range->units->count : at.unit + 1;
-    return status == RANGE_DONE || status == RANGE_NOT_OPENED ? (enum range_end)status : RANGE_LOST;
+    const bool done = !silent && status == VERIFY_END_DONE;
+    range->first = done || range->options->soak_s > 0 ? range->units->count : at.unit + 1;
+    return status == VERIFY_END_DONE || status == VERIFY_END_NOT_OPENED ? (enum verify_end)status : VERIFY_END_LOST;
 }
 
 static void run_children(struct range *range, struct verify_report *report) {
     enum { LOST_MAX = 40, NOT_OPENED_MAX = 3 }; // a GPU that is beyond help would else be tried for every unit
     int lost = 0, not_opened = 0;               // not_opened: in a row
     while (range->first < range->units->count) {
-        enum range_end end = run_child(range, report);
-        lost += end != RANGE_DONE;
-        not_opened = end == RANGE_NOT_OPENED ? not_opened + 1 : 0;
+        enum verify_end end = run_child(range, report);
+        lost += end != VERIFY_END_DONE;
+        not_opened = end == VERIFY_END_NOT_OPENED ? not_opened + 1 : 0;
         if ((lost < LOST_MAX && not_opened < NOT_OPENED_MAX) || range->first >= range->units->count) continue;
         put_failure(report, range->first, "process", "too many faults; this unit and those after it were not run");
         return;

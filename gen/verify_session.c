@@ -170,21 +170,26 @@ static bool built(struct verify_session *s) {
     return true;
 }
 
-static bool reopen(struct verify_session *s) {
+bool verify_session_renew(struct verify_session *s) {
     char why[DEVICE_ERROR_BYTES] = "";
+    if (!s->options->vm) return true;
     close_all(s);
     if (open_all(s, why, sizeof why)) return true;
     verify_fail(s, "open", "", "%.180s", why);
     return false;
 }
 
-bool verify_session_unit(struct verify_session *s, int index) {
+bool verify_session_select(struct verify_session *s, int index) {
     sage_attention_plan_destroy(s->plan);
     s->plan = NULL;
     s->unit_index = index;
     s->unit = &s->units->unit[index];
     verify_begin(s, "");
-    return built(s) && (!s->options->vm || reopen(s)) && verify_plan(s, 0, &s->plan);
+    return built(s);
+}
+
+bool verify_session_unit(struct verify_session *s, int index) {
+    return verify_session_select(s, index) && verify_session_renew(s) && verify_plan(s, 0, &s->plan);
 }
 
 // Buffers only grow, and hold what the last call left in them; on the machine they are new, so that an access beyond

@@ -1,11 +1,12 @@
 #!/bin/sh
 # What only a GPU can say of this tree, in stages that each fit a loan of ten minutes on an H100.
-# usage: session.sh SAGEGEN FOLDER [STAGE...]      results go to FOLDER; stages: verify specs sanitize dependent random fp4 tune bench
+# usage: session.sh SAGEGEN FOLDER [STAGE...]      results go to FOLDER; stages: verify specs sanitize dependent random soak fp4 tune bench
+# SOAK_SECONDS: of the stage soak (60)
 # SPDX-License-Identifier: Apache-2.0
 set -u
 sagegen=$1 out=$2
 shift 2
-[ $# -gt 0 ] || set -- verify specs sanitize dependent random fp4 tune bench
+[ $# -gt 0 ] || set -- verify specs sanitize dependent random soak fp4 tune bench
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 mkdir -p "$out"
@@ -54,6 +55,7 @@ for stage; do
     dependent) # programmatic dependent launch: the same bits are checked by 'again', the order by every value
         SAGE_DEPENDENT_LAUNCH=1 run_verify dependent --quick --only gates --random 20 --arch native ;;
     random) run_verify random --quick --only gates --random 250 --arch native --io fp16 --spec int8_fp8_d128 --spec int8_fp16_d64 ;;
+    soak) run_verify soak --soak "${SOAK_SECONDS:-60}" ;; # after verify, which leaves the kernels in the cache
     fp4) run_verify fp4 --full --only gates --io fp16 --arch sm_90 --spec fp4_d128 --spec fp4_d64 ;;
     tune)
         "$sagegen" tune --html "$out/tune.html" > "$out/tune.txt" 2> "$out/tune.err"

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,14 +102,23 @@ enum planted {
     EMPTY_IS_NAN, /* no key: 0 times what is in the workspace */
     DEVICE_FAULT, /* these in the first unit */
     CRASH,        /* of the process */
-    HANG
+    HANG,
+    LATE_O, /* these after the first calls of a soak: one bit of O */
+    LATE_LSE,
+    LATE_FLAG,
+    LATE_BESIDE,
+    LATE_FAULT,
+    LATE_CRASH,
+    LATE_HANG
 };
 
 struct model {
     const struct verify_units *units;
     enum planted planted;
-    int launches;
+    int launches, calls;
 };
+
+enum { LATE_CALL = 6 /* of attention; the first calls of a quick soak of one unit */ };
 
 struct launched {
     const struct model *model;
@@ -116,6 +126,10 @@ struct launched {
     const struct plan *plan;
     struct sage_kernel_args a;
 };
+
+static bool is_late(const struct launched *l, enum planted planted) {
+    return l->model->planted == planted && l->model->calls > LATE_CALL;
+}
 
 static const void *at(uint64_t address) {
     return (const void *)(uintptr_t)address;
@@ -320,11 +334,15 @@ static void store_rows(const struct launched *l, int64_t head, const double *o, 
             row[c] = (uint16_t)format_encode(io_of(l), x);
         }
         if (l->model->planted == WRITES_BESIDE_O && n == rows - 1) row[l->plan->head_dim_v + 1] = 0;
+        if (is_late(l, LATE_O) && head == 0 && n == 0) row[3] ^= 1;
+        if (is_late(l, LATE_BESIDE) && head == (int64_t)a->batch * a->heads_q - 1 && n == rows - 1)
+            row[l->plan->head_dim_v] = 0;
         if (!a->lse) continue;
         double bias = l->plan->smooth_k && visible[n] && l->model->planted != WRONG_LSE
                           ? (double)((const float *)at(a->lse_bias))[head * a->q_tile_count * l->plan->tile_q + n]
                           : 0;
         ((float *)to(a->lse))[head * rows + n] = (float)(lse[n] + bias);
+        if (is_late(l, LATE_LSE)) ((uint32_t *)to(a->lse))[head * rows + n] ^= 1;
     }
 }
 
@@ -388,14 +406,26 @@ static const struct verify_unit *unit_of(const struct verify_units *units, const
     return NULL;
 }
 
-// cmocka and the sanitizers would catch the signal.
+// cmocka and the sanitizers would catch the signal; threads of parallel_for hold it back.
 static void crash(void) {
+    sigset_t none;
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
     signal(SIGSEGV, SIG_DFL);
     raise(SIGSEGV);
 }
 
-static void answer(void *user, const struct fake_cuda_launch *launch) {
-    struct model *model = user;
+static void attend(struct launched *l, struct model *model) {
+    model->calls++;
+    if (is_late(l, LATE_CRASH)) crash();
+    if (is_late(l, LATE_HANG)) pause();
+    for (int64_t h = 0; h < (int64_t)l->a.batch * l->a.heads_q; h++) run_attend(l, h);
+    if (is_late(l, LATE_FLAG)) *(uint32_t *)to(l->a.flags) |= SAGE_OVERFLOW_O;
+    if ((model->planted == DEVICE_FAULT && l->unit == model->units->unit) || is_late(l, LATE_FAULT))
+        fake.fail_next("cuStreamSynchronize", 700);
+}
+
+static void answer_alone(struct model *model, const struct fake_cuda_launch *launch) {
     int role;
     struct launched l = {.model = model, .unit = unit_of(model->units, launch->function, &role)};
     model->launches++;
@@ -413,9 +443,15 @@ static void answer(void *user, const struct fake_cuda_launch *launch) {
     for (int64_t h = 0; role == SAGE_ROLE_QUANTISE_KV && l.a.lse_bias && h < (int64_t)l.a.batch * l.a.heads_q; h++)
         run_lse_bias(&l, h);
     if (role == SAGE_ROLE_QUANTISE_KV && model->planted == WRITES_INPUT) *(uint16_t *)to(l.a.k) ^= 1;
-    if (role != SAGE_ROLE_ATTN_FWD) return;
-    for (int64_t h = 0; h < (int64_t)l.a.batch * l.a.heads_q; h++) run_attend(&l, h);
-    if (model->planted == DEVICE_FAULT && l.unit == model->units->unit) fake.fail_next("cuStreamSynchronize", 700);
+    if (role == SAGE_ROLE_ATTN_FWD) attend(&l, model);
+}
+
+// A soak launches from several threads.
+static void answer(void *user, const struct fake_cuda_launch *launch) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    answer_alone(user, launch);
+    pthread_mutex_unlock(&lock);
 }
 
 /* -- Runs ---- */
@@ -434,18 +470,22 @@ struct scenario {
     unsigned parts;
     enum planted planted;
     bool fork, parent_calls_driver;
+    int soak_s, streams;
 };
 
 static struct verify_report run(const char *spec, const struct scenario *scenario) {
     struct kernels k;
     kernels_make(&k, spec, scenario->choice);
     assert_true(k.units.count > 0);
-    struct model model = {&k.units, scenario->planted, 0};
+    struct model model = {.units = &k.units, .planted = scenario->planted};
     const struct verify_options options = {.level = VERIFY_QUICK,
                                            .parts = scenario->parts,
                                            .seed = 20260101,
                                            .fork = scenario->fork,
-                                           .timeout_s = TIMEOUT_S};
+                                           .timeout_s = TIMEOUT_S,
+                                           .soak_s = scenario->soak_s,
+                                           .streams = scenario->streams,
+                                           .again = "sagegen verify --soak 1 --seed 20260101"};
     struct verify_report report = {.units = &k.units, .json = true}; // lines would hide cmocka's
     fake_start(&model);
     if (scenario->parent_calls_driver) assert_int_equal(driver_probe_version(k.setup.context), 13000);
@@ -577,6 +617,97 @@ static void children_of_a_process_that_called_the_driver_fail(void **state) {
     verify_report_free(&r);
 }
 
+/* -- Soak ---- */
+
+static struct verify_report soak(enum planted planted, struct verify_choice choice, int streams, bool fork) {
+    return run("int8_fp16_d32", // the smallest, since a model answers
+               &(struct scenario){
+                   .choice = choice, .planted = planted, .fork = fork, .soak_s = 1, .streams = streams});
+}
+
+static const struct verify_record *find_record(const struct verify_report *r, const char *check, int unit) {
+    for (int i = 0; i < r->count; i++)
+        if (strcmp(r->record[i].check, check) == 0 && r->record[i].unit == unit) return &r->record[i];
+    return NULL;
+}
+
+static void a_soak_of_sound_kernels_passes(void **state) {
+    (void)state;
+    for (int streams = 1; streams <= 5; streams += 4) {
+        struct verify_choice both_masks = only(SPEC_TARGET_SM_90A, SPEC_IO_FP16, SPEC_MASK_NONE);
+        both_masks.mask.count = 0;
+        struct verify_report r = soak(NOTHING, both_masks, streams, streams == 5);
+        print_failed(&r);
+        assert_int_equal(r.failed, 0);
+        int calls[3] = {0};
+        for (int unit = 0; unit < 2; unit++) {
+            const struct verify_record *of_unit = find_record(&r, "soak", unit);
+            assert_non_null(of_unit);
+            assert_non_null(find_record(&r, "soak, first call", unit));
+            if (of_unit->outcome == VERIFY_PASS)
+                assert_int_equal(sscanf(of_unit->note, "calls that went wrong, of %d;", &calls[unit]), 1);
+        }
+        const struct verify_record *all = find_record(&r, "soak, all", -1);
+        assert_int_equal(sscanf(all->note, "calls that went wrong, of %d in", &calls[2]), 1);
+        assert_true(calls[2] > 0 && calls[0] + calls[1] == calls[2]);
+        verify_report_free(&r);
+    }
+}
+
+// The fault is told with all that is needed to see it again, and in the sums.
+static void a_soak_finds_what_happens_late(void **state) {
+    (void)state;
+    static const struct {
+        enum planted planted;
+        const char *note;
+    } rows[] = {{LATE_O, " 1 of "},
+                {LATE_LSE, " and 2"},
+                {LATE_FLAG, "overflow flags 0x"},
+                {LATE_BESIDE, "2 bytes beside the outputs were written"},
+                {LATE_FAULT, "(700,"}};
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct verify_report r =
+            soak(rows[i].planted, only(SPEC_TARGET_SM_90A, SPEC_IO_FP16, SPEC_MASK_NONE), 3, false);
+        const struct verify_record *call = find_record(&r, "soak call", 0), *all = find_record(&r, "soak, all", -1);
+        bool found = false;
+        assert_non_null(call);
+        assert_int_equal(call->outcome, VERIFY_FAIL);
+        assert_non_null(strstr(call->note, "stream "));
+        assert_non_null(strstr(call->note, "seed 20260101: "));
+        assert_non_null(strstr(call->note, "; again: sagegen verify --soak 1 --seed 20260101"));
+        for (int j = 0; j < r.count; j++)
+            found |= strcmp(r.record[j].check, "soak call") == 0 && strstr(r.record[j].note, rows[i].note);
+        if (!found) print_failed(&r);
+        assert_true(found);
+        assert_int_equal(find_record(&r, "soak", 0)->outcome, VERIFY_FAIL);
+        assert_int_equal(all->outcome, VERIFY_FAIL);
+        assert_true(all->error >= 1);
+        for (int j = 0; j < r.count; j++) // what is checked before was sound
+            assert_true(strcmp(r.record[j].check, "soak, first call") != 0 || r.record[j].outcome == VERIFY_PASS);
+        verify_report_free(&r);
+    }
+}
+
+static void a_soak_ends_when_a_call_does_not(void **state) {
+    (void)state;
+    static const struct {
+        enum planted planted;
+        const char *check, *note;
+    } rows[] = {{LATE_HANG, "soak call", "did not end in 4 s"}, {LATE_CRASH, "crash", "killed by signal 11"}};
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct verify_report r =
+            soak(rows[i].planted, only(SPEC_TARGET_SM_90A, SPEC_IO_FP16, SPEC_MASK_NONE), 2, true);
+        bool found = false;
+        for (int j = 0; j < r.count; j++)
+            found |= strcmp(r.record[j].check, rows[i].check) == 0 && strstr(r.record[j].note, rows[i].note);
+        if (!found || r.failed != 1)
+            for (int j = 0; j < r.count; j++) print_message("%s: %s\n", r.record[j].check, r.record[j].note);
+        assert_true(found);
+        assert_int_equal(r.failed, 1);
+        verify_report_free(&r);
+    }
+}
+
 /* -- The whole command: probe, build with NVRTC, checks ---- */
 
 struct outcome {
@@ -617,7 +748,7 @@ static struct outcome command(enum planted planted, const char *extra) {
     char dir[64], path[128];
     int status;
     kernels_make(&k, "int8_fp8_d64", two_units());
-    struct model model = {&k.units, planted, 0}; // of the same entries as the command's
+    struct model model = {.units = &k.units, .planted = planted}; // of the same entries as the command's
     fixture_directory(dir);
     fake_start(&model);
     fflush(NULL);
@@ -712,6 +843,9 @@ int main(void) {
                                        cmocka_unit_test(a_hang_costs_one_unit),
                                        cmocka_unit_test(a_broken_context_costs_one_unit),
                                        cmocka_unit_test(children_of_a_process_that_called_the_driver_fail),
+                                       cmocka_unit_test(a_soak_of_sound_kernels_passes),
+                                       cmocka_unit_test(a_soak_finds_what_happens_late),
+                                       cmocka_unit_test(a_soak_ends_when_a_call_does_not),
                                        cmocka_unit_test(the_command_leaves_the_driver_to_its_children),
                                        cmocka_unit_test(the_command_survives_a_crash),
                                        cmocka_unit_test(the_command_survives_a_hang),
