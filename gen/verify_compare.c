@@ -388,14 +388,15 @@ void verify_gate2(struct verify_session *s, const struct verify_call *call, cons
 
 /* -- The published algorithm ---- */
 
-// Specs of the published algorithms' form, whatever their row sum; other specs are compared with themselves, in
-// float64.
+// Specs of the published algorithms' form, whatever their row sum, and those that take V's errors down to pay for
+// another form of P; other specs are compared with themselves, in float64.
 static bool has_preset(const struct verify_unit *unit) {
     const struct plan *p = &unit->plan;
     const bool fp8 = unit->spec.qk_format == SPEC_FORMAT_FP8_E4M3 && unit->spec.v_format == SPEC_FORMAT_FP8_E4M3;
     const bool grouped =
         unit->spec.qk_format == SPEC_FORMAT_INT8 && unit->spec.qk_granularity == SPEC_GRANULARITY_PER_THREAD;
-    return (fp8 || grouped) && p->smooth_k && !p->smooth_v && p->lazy_rescale == 0;
+    const bool published_form = !p->smooth_v && p->lazy_rescale == 0;
+    return (fp8 || grouped) && p->smooth_k && (published_form || p->diffuse_v);
 }
 
 static bool from_preset(const struct verify_unit *unit, struct verify_published *out) {
