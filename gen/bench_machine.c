@@ -6,25 +6,13 @@
 #include "commit.h"
 #include "device.h"
 #include "nvrtc.h"
+#include "verify_process.h"
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-bool bench_machine_gpu(struct bench_record *stamp, int *sm, char *why, size_t why_bytes) {
-    struct device device;
-    if (!device_open(0, NULL, &device, why, why_bytes)) return false;
-    stamp->gpu = xstrdup(device.driver.device_name);
-    *sm = device.driver.sm;
-    const int version = device.driver.cuda_version;
-    struct buf driver = {0};
-    buf_printf(&driver, "CUDA %d.%d", version / 1000, version % 1000 / 10); // unless the version itself is found
-    stamp->driver = driver.data;
-    device_close(&device);
-    return true;
-}
 
 void bench_machine_driver(char version[BENCH_DRIVER_BYTES]) {
     version[0] = '\0';
@@ -42,22 +30,59 @@ void bench_machine_driver(char version[BENCH_DRIVER_BYTES]) {
     if (library) dlclose(library);
 }
 
-static void find_driver(struct bench_record *stamp) {
-    char version[BENCH_DRIVER_BYTES];
-    bench_machine_driver(version);
-    if (!version[0]) return;
-    free(stamp->driver);
-    stamp->driver = xstrdup(version);
+/* -- GPU and NVRTC, asked by a child process: none of this one could use the driver any more ---- */
+
+enum { PROBE_TIMEOUT_S = 60 };
+
+struct probe {
+    bool ok;
+    int sm;
+    char gpu[256], driver[BENCH_DRIVER_BYTES], nvrtc[16];
+    char why[DEVICE_ERROR_BYTES];
+};
+
+static bool find_gpu(struct probe *p) {
+    struct device device;
+    if (!device_open(0, NULL, &device, p->why, sizeof p->why)) return false;
+    snprintf(p->gpu, sizeof p->gpu, "%s", device.driver.device_name);
+    p->sm = device.driver.sm;
+    bench_machine_driver(p->driver);
+    const int version = device.driver.cuda_version;
+    if (!p->driver[0]) snprintf(p->driver, sizeof p->driver, "CUDA %d.%d", version / 1000, version % 1000 / 10);
+    device_close(&device);
+    return true;
 }
 
-static void find_nvrtc(struct bench_record *stamp) {
+static void find_nvrtc(struct probe *p) {
     struct nvrtc_info info;
-    struct buf text = {0};
     sage_context *context = cmd_context(-1);
-    buf_puts(&text, "");
-    if (context && nvrtc_find(context, &info) == SAGE_OK) buf_printf(&text, "%d.%d", info.major, info.minor);
+    if (context && nvrtc_find(context, &info) == SAGE_OK)
+        snprintf(p->nvrtc, sizeof p->nvrtc, "%d.%d", info.major, info.minor);
     sage_context_destroy(context);
-    stamp->nvrtc = text.data;
+}
+
+static int probe_in_child(void *user, int fd) {
+    struct probe probe = {.ok = false};
+    (void)user;
+    probe.ok = find_gpu(&probe);
+    if (probe.ok) find_nvrtc(&probe);
+    return process_write(fd, &probe, sizeof probe) ? 0 : 1;
+}
+
+bool bench_machine_probe(struct bench_record *stamp, int *sm, char *why, size_t why_bytes) {
+    struct probe probe;
+    struct process child;
+    if (!process_start(&child, probe_in_child, NULL, why, why_bytes)) return false;
+    if (process_read(&child, &probe, sizeof probe, PROBE_TIMEOUT_S) != PROCESS_ANSWER)
+        probe = (struct probe){.why = "asking the driver for its GPUs failed, or took over a minute"};
+    process_end(&child, true);
+    snprintf(why, why_bytes, "%s", probe.why);
+    if (!probe.ok) return false;
+    stamp->gpu = xstrdup(probe.gpu);
+    stamp->driver = xstrdup(probe.driver);
+    stamp->nvrtc = xstrdup(probe.nvrtc);
+    *sm = probe.sm;
+    return true;
 }
 
 void bench_machine_stamp(struct bench_record *stamp, const char *commit) {
@@ -67,8 +92,6 @@ void bench_machine_stamp(struct bench_record *stamp, const char *commit) {
     if (gmtime_r(&now, &utc)) strftime(date, sizeof date, "%Y-%m-%d", &utc);
     stamp->date = xstrdup(date);
     stamp->commit = xstrdup(commit ? commit : SAGEGEN_COMMIT);
-    find_driver(stamp);
-    find_nvrtc(stamp);
 }
 
 void bench_machine_library(struct buf *out) {

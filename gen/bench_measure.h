@@ -1,6 +1,7 @@
-// bench_measure: what `sagegen bench` shall measure, and the two that do it: a Python process, which has the other
-// contenders (bench_python.c), or this process, which has sagegen's kernels alone (bench_alone.c). Both add to a list
-// of records as they go, so that what was measured before an interrupt is there. SPDX-License-Identifier: Apache-2.0
+// bench_measure: what `sagegen bench` shall measure, and the two processes that do it: Python, which has the other
+// contenders (bench_python.c), or this program, which has sagegen's kernels alone (bench_alone.c). What they answer is
+// added to a list of records as it comes, so that what was measured before an interrupt is there.
+// SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_BENCH_MEASURE_H
 #define SAGE_GEN_BENCH_MEASURE_H
 
@@ -20,6 +21,7 @@ struct bench_job {
     bool contender[BENCH_CONTENDERS], mode[BENCH_MODES];
     const char *scratch;       /* a folder of this run's own */
     const char *kernel_dir;    /* files as `sagegen --out` writes them */
+    int timeout_s;             /* without an answer: what is measured hangs */
     struct bench_record stamp; /* gpu, driver, nvrtc, commit, date of every record */
     struct bench_progress *progress;
 };
@@ -34,7 +36,6 @@ enum bench_end {
 struct bench_python {
     const char *program; /* by path, or looked up in PATH */
     const char *library; /* libsage.so, for that process */
-    int timeout_s;       /* without an answer: it hangs */
 };
 
 // A contender that ends or hangs the process gets a record with the reason, and the others go on in a new process.

@@ -132,6 +132,7 @@ static void put_title(const struct bench_view *view, const struct bench_group *g
 static bool is_told_already(const struct bench_group *g, int cell) {
     for (int i = 0; i < cell; i++)
         if (g->cell[i] && g->cell[i]->contender == g->cell[cell]->contender &&
+            strcmp(g->cell[i]->kernel, g->cell[cell]->kernel) == 0 &&
             strcmp(g->cell[i]->reason, g->cell[cell]->reason) == 0)
             return true;
     return false;

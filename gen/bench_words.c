@@ -59,7 +59,9 @@ static const struct cmd_syntax syntax = {
         "quantised already; end_to_end: bf16 in, bf16 out, all counted. Without PyTorch sagegen is timed alone.\n"
         "TOPS = 4 x batch x heads x n^2 x d / time, half of it for causal.\n"
         "Contenders: sagegen, cudnn_bf16, fa2_bf16, fa3_bf16, fa3_fp8, fa4_bf16, sageattention. One that cannot run a\n"
-        "problem gets a record with the reason. Ctrl-C ends the run and keeps what was measured.",
+        "problem gets a record with the reason; one that breaks or hangs the GPU is left out from then on, and the "
+        "others\n"
+        "go on in a new process. Ctrl-C ends the run and keeps what was measured.",
     .examples = "  sagegen bench --quick\n"
                 "  sagegen bench --python ~/venv/bin/python --out h100.json --plot h100.svg\n"
                 "  sagegen bench --d 64,128 --n 4096 --batch 1 --mask full,causal --contenders sagegen,cudnn_bf16\n"
@@ -99,7 +101,7 @@ static bool take_word(struct bench_command *b, int option, const char *value) {
         b->chosen_modes = true;
         return bench_parse_words("mode", value, bench_mode_name, BENCH_MODES, b->job.mode);
     case OPT_TIMEOUT:
-        return cmd_parse_count("timeout", value, 86400, &b->python.timeout_s);
+        return cmd_parse_count("timeout", value, 86400, &b->job.timeout_s);
     case OPT_MARKDOWN:
         return b->markdown = true;
     case OPT_JSON:
@@ -128,7 +130,8 @@ static bool check_words(struct bench_command *b) {
 bool bench_words_read(struct bench_command *b, int argc, char **argv) {
     struct cmd_args args = {.syntax = &syntax, .argc = argc, .argv = argv};
     int option;
-    b->python = (struct bench_python){.program = "python3", .timeout_s = DEFAULT_TIMEOUT_S};
+    b->python.program = "python3";
+    b->job.timeout_s = DEFAULT_TIMEOUT_S;
     while ((option = cmd_next(&args)) != CMD_END) {
         if (option == CMD_STOP) {
             b->status = args.status;

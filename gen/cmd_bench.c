@@ -8,6 +8,7 @@
 #include "bench_plot.h"
 #include "bench_table.h"
 #include "device.h"
+#include "verify_process.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,7 @@ static bool read_records(struct bench_command *b) {
 static bool open_gpu(struct bench_command *b) {
     char why[DEVICE_ERROR_BYTES];
     b->status = CMD_FAILED;
-    if (bench_machine_gpu(&b->job.stamp, &b->sm, why, sizeof why)) {
+    if (bench_machine_probe(&b->job.stamp, &b->sm, why, sizeof why)) {
         bench_machine_stamp(&b->job.stamp, b->commit);
         return true;
     }
@@ -54,11 +55,21 @@ static bool is_wanted_spec(void *user, const struct spec *spec) {
     return spec->head_dim_qk == spec->head_dim_v && is_wanted(user, spec->head_dim_qk);
 }
 
+static bool has_bf16(const struct spec *spec) {
+    for (int i = 0; i < spec->io.count; i++)
+        if (spec->io.item[i] == SPEC_IO_BF16) return true;
+    return false;
+}
+
 // The straight line of the main command, for one spec. Its messages are printed.
 static bool build_spec(const struct bench_command *b, const struct cmd_spec *spec) {
     const char *words[] = {"build", "--spec", spec->file, "--arch",           "native",
                            "--io",  "bf16",   "--out",    b->kernel_dir.data, NULL};
     struct cmd_build build = {0};
+    if (!is_wanted(b, spec->spec.head_dim_qk)) {
+        cmd_failed("%s: none of the problems has head dim %d", spec->spec.name, spec->spec.head_dim_qk);
+        return false;
+    }
     const bool ok = cmd_build_options(&build, 9, (char **)(uintptr_t)words) && cmd_build_plan(&build) &&
                     cmd_build_open(&build) && cmd_build_compile(&build) && cmd_build_write(&build) &&
                     build.status == CMD_DONE;
@@ -66,21 +77,58 @@ static bool build_spec(const struct bench_command *b, const struct cmd_spec *spe
     return ok;
 }
 
+// Answers for each spec whether it can be measured.
+static int build_in_child(void *user, int fd) {
+    const struct bench_command *b = user;
+    for (int i = 0; i < b->specs.count && !cmd_interrupted(); i++) {
+        const bool built = build_spec(b, b->specs.item[i]);
+        if (!process_write(fd, &built, sizeof built)) return 1;
+    }
+    return 0;
+}
+
+// False: it gave no answer for one of them.
+static bool take_built(struct bench_command *b, const struct process *child) {
+    enum { BUILD_TIMEOUT_S = 1800 }; /* of one spec */
+    bool built;
+    for (int i = 0; i < b->specs.count; i++) {
+        const struct spec *spec = &b->specs.item[i]->spec;
+        if (process_read(child, &built, sizeof built, BUILD_TIMEOUT_S) != PROCESS_ANSWER) return false;
+        if (built) b->spec[b->job.specs++] = (struct bench_spec){spec->name, spec->head_dim_qk};
+    }
+    return true;
+}
+
+static bool no_kernel(const struct bench_command *b) {
+    bool any = b->specs.count == 0;
+    for (int i = 0; i < b->specs.count; i++) any |= has_bf16(&b->specs.item[i]->spec);
+    if (any)
+        cmd_failed("there is no kernel to measure on this GPU (sm_%d)", b->sm);
+    else
+        cmd_failed(
+            "nothing can be measured: the inputs are bf16, and no spec has that io; sagegen run --repeat times others");
+    return false;
+}
+
+// In a child process: NVRTC's search and this GPU as a target ask the driver, which no later child could use any more.
 static bool build_kernels(struct bench_command *b) {
+    char why[256];
+    struct process child;
     if (!b->job.contender[BENCH_SAGEGEN]) return true;
     if (b->specs.count == 0) cmd_specs_add_shipped(&b->specs, b->sm, is_wanted_spec, b);
     b->spec = xcalloc((size_t)b->specs.count + 1, sizeof *b->spec);
-    for (int i = 0; i < b->specs.count && !cmd_interrupted(); i++) {
-        const struct spec *spec = &b->specs.item[i]->spec;
-        if (!is_wanted(b, spec->head_dim_qk))
-            cmd_failed("%s: none of the problems has head dim %d", spec->name, spec->head_dim_qk);
-        else if (build_spec(b, b->specs.item[i]))
-            b->spec[b->job.specs++] = (struct bench_spec){spec->name, spec->head_dim_qk};
-    }
     b->job.spec = b->spec;
-    if (b->job.specs > 0 || cmd_interrupted()) return !cmd_interrupted();
-    cmd_failed("there is no kernel to measure on this GPU (sm_%d)", b->sm);
-    return false;
+    cmd_interrupt_catch();
+    if (!process_start(&child, build_in_child, b, why, sizeof why)) {
+        cmd_failed("%s", why);
+        return false;
+    }
+    const bool answered = take_built(b, &child);
+    const int status = process_end(&child, !answered);
+    if (!answered && !cmd_interrupted())
+        cmd_failed("the compiler's process ended early (%d) or hung: %d of %d specs are built", status, b->job.specs,
+                   b->specs.count);
+    return b->job.specs > 0 || cmd_interrupted() ? !cmd_interrupted() : no_kernel(b);
 }
 
 /* -- Measuring ---- */

@@ -34,6 +34,7 @@ static void complete(struct run *r, struct block *b, unsigned number) {
     n->result_true = n->count_true;
     n->result_votes = n->votes;
     n->arrived = n->arrivals = n->expected = n->count_true = n->votes = 0;
+    n->first = NULL;
     hand_over(r, n->done_clock, n->clock);
     hand_over(r, n->done_async, n->async_clock);
     sched_wake(r, WAIT_BARRIER, number, b);
@@ -75,6 +76,19 @@ static bool read_operands(struct exec *x, const struct instruction *i, uint32_t 
     if (!*threads || *threads % LANES) return misuse(x, i, "the thread count is no multiple of 32 above 0", *threads);
     if (*threads > LANES * x->block->warps) return misuse(x, i, "the thread count is above the block's", *threads);
     return true;
+}
+
+// bar.red meets bar.red only: all else is unpredictable. **Source** PTX ISA 9.7.13.1; bar.arrive measured on an H100.
+static bool may_meet(struct exec *x, const struct instruction *i, const struct named_barrier *n) {
+    static const char *const names[] = {[BAR_SYNC] = "bar.sync", [BAR_ARRIVE] = "bar.arrive", [BAR_RED] = "bar.red"};
+    if (!n->first) return true;
+    const unsigned mine = i->flags & BAR_OP, theirs = n->first->flags & BAR_OP;
+    if ((mine == BAR_RED) == (theirs == BAR_RED)) return true;
+    report(x, i, -1, PTXVM_FINDING_BARRIER_MISUSE,
+           "%s meets %s of line %u at barrier %u: bar.red may meet bar.red only (%s)", names[mine], names[theirs],
+           n->first->line, (unsigned)(n - x->block->barrier),
+           mine == BAR_ARRIVE || theirs == BAR_ARRIVE ? "an H100 stops: illegal instruction" : "PTX: unpredictable");
+    return false;
 }
 
 static bool agree(struct exec *x, const struct instruction *i, const struct named_barrier *n, uint32_t threads) {
@@ -120,9 +134,10 @@ static void run_bar(struct exec *x, const struct instruction *i) {
     if (!read_operands(x, i, &number, &threads)) return;
     struct named_barrier *n = &x->block->barrier[number];
     if (!f->token) {
-        if (!agree(x, i, n, threads)) return;
+        if (!agree(x, i, n, threads) || !may_meet(x, i, n)) return;
         f->token = n->generation + 1;
         if (!n->expected) n->expected = threads;
+        if (!n->first) n->first = i;
         n->arrived += LANES;
         n->arrivals++;
         r->progress++;

@@ -35,7 +35,7 @@ typedef enum ptxvm_status ptxvm_status;
     X(OUT_OF_BOUNDS, "access outside of any allocation")                                                               \
     X(MISALIGNED, "misaligned access")                                                                                 \
     X(DEADLOCK, "deadlock: no warp can go on")                                                                         \
-    X(BARRIER_MISUSE, "barrier with a wrong number of threads")                                                        \
+    X(BARRIER_MISUSE, "barrier misuse")                                                                                \
     X(MBARRIER_MISUSE, "mbarrier misuse")                                                                              \
     X(DIVERGENCE, "warp diverged where convergence is required")                                                       \
     X(BAD_OPERAND, "operand value that the instruction does not allow")                                                \

@@ -90,6 +90,7 @@ struct named_barrier {
     uint32_t expected; /* threads; 0: nobody has arrived; UINT32_MAX: all live warps of the block */
     uint32_t arrivals; /* warps */
     uint64_t generation;
+    const struct instruction *first;    /* by which this generation's first warp arrived; NULL: none has */
     uint32_t count_true, votes;         /* bar.red: lanes with a true predicate; lanes that voted */
     uint32_t result_true, result_votes; /* of the last generation */
     uint32_t *clock, *async_clock;      /* gathered by those who arrive */

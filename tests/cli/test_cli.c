@@ -532,6 +532,71 @@ static void test_bench_without_torch_measures_sagegen_alone(void **state) {
     unsetenv("SAGE_DRIVER");
 }
 
+// Of one kernel at one length, all modes: measured, or with this reason.
+static void expect_rows(const json_t *rows, const char *kernel, int n, const char *reason) {
+    size_t i;
+    int found = 0;
+    const json_t *row;
+    json_array_foreach(rows, i, row) {
+        if (strcmp(json_string_value(json_object_get(row, "kernel")), kernel) != 0) continue;
+        if (json_integer_value(json_object_get(row, "n")) != n) continue;
+        const char *told = json_string_value(json_object_get(row, "reason"));
+        if (!reason != !told || (told && !strstr(told, reason))) print_message("%s: %s\n", kernel, told ? told : "-");
+        assert_true(reason ? told && strstr(told, reason) : !told);
+        const json_t *ms = json_object_get(row, "ms");
+        assert_true(reason ? json_is_null(ms) : json_real_value(ms) > 0);
+        found++;
+    }
+    assert_int_equal(found, 2);
+}
+
+#define BENCH_PAIR                                                                                                     \
+    "bench --python ./none --spec int8_fp8_d64 --spec int8_fp16_d64 --d 64 --n 512,1024 --batch 1 --heads 2 "
+
+// One kernel ends in an illegal instruction, after which the process cannot use the GPU.
+static void test_bench_goes_on_after_a_kernel_that_breaks_the_gpu(void **state) {
+    (void)state;
+    static const char unusable[] = "left the GPU unusable: ";
+    need_nvrtc();
+    setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
+    setenv("FAKE_CUDA_ILLEGAL", "int8_fp8_d64", 1);
+    json_t *rows = expect_json(BENCH_PAIR "--json", 0);
+    assert_int_equal(json_array_size(rows), 8);
+    expect_rows(rows, "int8_fp8_d64", 512, unusable);
+    expect_rows(rows, "int8_fp8_d64", 1024, "left out: at N = 512, 1 x 2 it left the GPU unusable: ");
+    expect_rows(rows, "int8_fp16_d64", 512, NULL);
+    expect_rows(rows, "int8_fp16_d64", 1024, NULL);
+    json_decref(rows);
+    expect(BENCH_PAIR, 0, "- sagegen int8_fp8_d64, N = 512: left the GPU unusable: ",
+           "sagegen bench: int8_fp8_d64 left the GPU unusable: ");
+    assert_non_null(strstr(cli.out, "(715"));
+    assert_null(strstr(cli.out, "- sagegen int8_fp16_d64"));
+    setenv("FAKE_CUDA_ILLEGAL", "_d64", 1); // each by its own name
+    expect(BENCH_PAIR, 1, "- sagegen int8_fp8_d64, N = 512: left the GPU", "nothing could be measured");
+    assert_non_null(strstr(cli.out, "- sagegen int8_fp16_d64, N = 512: left the GPU unusable: "));
+    setenv("FAKE_CUDA_ILLEGAL", "int8_fp8_d64_attn@10", 1); // well when it is called first, not when they take turns
+    rows = expect_json(BENCH_PAIR "--json", 0);
+    assert_non_null(strstr(cli.err, "sagegen bench: a kernel left the GPU unusable: "));
+    expect_rows(rows, "int8_fp8_d64", 512, unusable);
+    expect_rows(rows, "int8_fp8_d64", 1024, "left out: ");
+    expect_rows(rows, "int8_fp16_d64", 512, NULL);
+    expect_rows(rows, "int8_fp16_d64", 1024, NULL);
+    json_decref(rows);
+    unsetenv("FAKE_CUDA_ILLEGAL");
+    unsetenv("SAGE_DRIVER");
+}
+
+static void test_bench_needs_bf16(void **state) {
+    (void)state;
+    need_nvrtc();
+    setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
+    write_text("fp16.yaml", "kernel: attention_forward\nname: only_fp16\nhead_dim: 64\nio: [fp16]\nqk: {format: int8}\n"
+                            "pv: {p: fp16, v: fp16}\ntargets: [sm_90a]\n");
+    expect("bench --spec fp16.yaml --d 64 --n 512", 1, "", "the inputs are bf16, and no spec has that io; sagegen run --repeat");
+    assert_non_null(strstr(cli.err, "fp16.yaml:4:5: error: only_fp16 has no io 'bf16'"));
+    unsetenv("SAGE_DRIVER");
+}
+
 static const json_t *bench_row(const json_t *rows, const char *contender, const char *mode) {
     size_t i;
     const json_t *row;
@@ -769,6 +834,8 @@ int main(void) {
         TEST(test_bench_needs_a_gpu_to_measure),
         TEST(test_bench_writes_and_adds_to_a_record),
         TEST(test_bench_without_torch_measures_sagegen_alone),
+        TEST(test_bench_goes_on_after_a_kernel_that_breaks_the_gpu),
+        TEST(test_bench_needs_bf16),
         TEST(test_bench_measures_all_contenders),
         TEST(test_wisdom_is_listed_exported_and_imported),
         TEST(test_doctor_says_whose_wisdom_a_gpu_uses),

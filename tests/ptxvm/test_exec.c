@@ -262,6 +262,39 @@ static void barrier_reductions(void **state) {
     exec_expect(&c, expected);
 }
 
+// Whichever warp comes second is told, with the line and the instruction of the first.
+static void reductions_meet_reductions_only(void **state) {
+    (void)state;
+    static const char *const others[] = {"bar.arrive 1, 64;", "bar.sync 1, 64;"};
+    static const char *const names[] = {"bar.arrive", "bar.sync"};
+    for (int k = 0; k < 2; k++) {
+        char body[256], red_meets[64], meets_red[64];
+        uint32_t out[64];
+        unsigned seen[2] = {0, 0};
+        snprintf(body, sizeof body,
+                 "setp.eq.u32 %%p1, %%r3, 0; @%%p1 bra RED;\n%s\nbra DONE;\n"
+                 "RED: barrier.cta.red.or.pred %%p2, 1, 64, %%p1;\nDONE:",
+                 others[k]);
+        snprintf(red_meets, sizeof red_meets, "barrier misuse: bar.red meets %s of line ", names[k]);
+        snprintf(meets_red, sizeof meets_red, "barrier misuse: %s meets bar.red of line ", names[k]);
+        for (uint64_t seed = 0; seed < SEEDS; seed++) {
+            struct exec_case c = {.block = 64, .out_words = 64, .out = out, .body = body, .no_checks = seed % 2};
+            unsigned line = 0, other = 0;
+            assert_int_equal(exec_seed(&c, seed, NULL), PTXVM_ERROR_FAULT);
+            assert_int_equal(c.findings, 1);
+            assert_int_equal(c.kind, PTXVM_FINDING_BARRIER_MISUSE);
+            const bool red_is_second = strstr(c.finding, red_meets) != NULL;
+            const char *of = strstr(c.finding, red_is_second ? red_meets : meets_red);
+            if (!of) fail_msg("%s", c.finding);
+            assert_int_equal(sscanf(c.finding, "line %u", &line), 1);
+            assert_int_equal(sscanf(strstr(of, "of line"), "of line %u at barrier 1:", &other), 1);
+            assert_int_equal(red_is_second ? line - other : other - line, 2); // as in body
+            seen[red_is_second]++;
+        }
+        assert_true(seen[0] && seen[1]);
+    }
+}
+
 // A barrier without count is for those who have not exited; barrier.sync needs no convergence.
 static void barriers_after_exits(void **state) {
     (void)state;
@@ -475,6 +508,7 @@ int main(void) {
         cmocka_unit_test(warp_barrier_in_two_branches),
         cmocka_unit_test(named_barriers),
         cmocka_unit_test(barrier_reductions),
+        cmocka_unit_test(reductions_meet_reductions_only),
         cmocka_unit_test(barriers_after_exits),
         cmocka_unit_test(register_counts),
         cmocka_unit_test(atomics_of_a_grid),

@@ -21,6 +21,7 @@ enum {
     INVALID_IMAGE = 200,
     INVALID_CONTEXT = 201,
     ILLEGAL_ADDRESS = 700,
+    ILLEGAL_INSTRUCTION = 715,
     CAPTURE_UNSUPPORTED = 900
 };
 enum { STACK_MAX = 32, FAKE_CUDA_NODES_MAX = 64 };
@@ -46,6 +47,7 @@ struct fake_module {
 static struct {
     pthread_mutex_t lock;
     int broken; /* the result of all further work: a context that a kernel broke */
+    int suspects; /* launches of the kernels that FAKE_CUDA_ILLEGAL means */
     int caller; /* the process that called an entry first, which a forked one inherits; 0: none */
     int sm[FAKE_CUDA_DEVICES_MAX];
     int device_count, cuda_version, capturing;
@@ -108,7 +110,7 @@ FAKE_CUDA_EXPORTS(FAKE_DECLARE)
 
 void fake_cuda_reset(void) {
     pthread_mutex_lock(&state.lock);
-    state.caller = state.broken = 0;
+    state.caller = state.broken = state.suspects = 0;
     for (int i = 0; i < FAKE_CUDA_DEVICES_MAX; i++) state.sm[i] = 90;
     state.device_count = 1;
     state.cuda_version = 13000;
@@ -358,8 +360,20 @@ FAKE_ENTRY(cuFuncLoad, void *function) {
     return function ? OK : INVALID_VALUE;
 }
 
+// Counts the launches that FAKE_CUDA_ILLEGAL means; under the lock.
+static int is_illegal(const char *function) {
+    const char *text = getenv("FAKE_CUDA_ILLEGAL");
+    char name[128];
+    if (!text) return 0;
+    const size_t bytes = strcspn(text, "@");
+    snprintf(name, sizeof name, "%.*s", (int)bytes, text);
+    if (!strstr(function, name)) return 0;
+    return ++state.suspects >= (text[bytes] ? atoi(text + bytes + 1) : 1);
+}
+
 static void perform(const struct fake_cuda_launch *launch) {
     pthread_mutex_lock(&state.lock);
+    if (is_illegal(launch->function)) state.broken = ILLEGAL_INSTRUCTION;
     if (state.counts.launches < FAKE_CUDA_LAUNCHES_MAX) launch_log[state.counts.launches] = *launch;
     ++state.counts.launches;
     pthread_mutex_unlock(&state.lock);
@@ -528,6 +542,7 @@ FAKE_ENTRY(cuEventDestroy_v2, void *event) {
 }
 
 FAKE_ENTRY(cuEventRecord, void *event, void *stream) {
+    if (state.broken) return state.broken;
     ENTER(NULL);
     (void)event, (void)stream;
     return OK;
@@ -535,6 +550,7 @@ FAKE_ENTRY(cuEventRecord, void *event, void *stream) {
 
 FAKE_ENTRY(cuEventSynchronize, void *event) {
     (void)event;
+    if (state.broken) return state.broken;
     ENTER(&state.counts.synchronisations);
     return OK;
 }

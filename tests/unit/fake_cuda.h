@@ -6,6 +6,8 @@
 // hook is set. As with the real driver, a process is refused whose parent called any entry before it forked: every
 // entry then returns 3 (CUDA_ERROR_NOT_INITIALIZED). Any image loads as a module with any function, except one that
 // begins with "BAD" (CUDA_ERROR_INVALID_IMAGE); it is launched in the context that it was loaded into, or refused.
+// With FAKE_CUDA_ILLEGAL="name@N" in the environment, the N-th launch of a kernel with such a name ("name": the first)
+// breaks the process: all further work fails with 715, an illegal instruction.
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FAKE_CUDA_H
 #define FAKE_CUDA_H

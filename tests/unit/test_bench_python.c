@@ -55,9 +55,10 @@ static void run_script(struct run *r, const char *body, int timeout_s) {
         .mode = {[BENCH_KERNEL] = true, [BENCH_END_TO_END] = true},
         .scratch = r->dir,
         .kernel_dir = r->dir,
+        .timeout_s = timeout_s,
         .stamp = {.gpu = gpu, .driver = empty, .nvrtc = empty, .commit = empty, .date = empty},
         .progress = &r->progress};
-    const struct bench_python python = {.program = script, .library = "libsage.so.0", .timeout_s = timeout_s};
+    const struct bench_python python = {.program = script, .library = "libsage.so.0"};
     buf_puts(&r->why, "");
     bench_progress_start(&r->progress, &problems);
     r->end = bench_python_run(&job, &python, &r->records, &r->why);
@@ -146,6 +147,7 @@ static void test_a_contender_that_crashes_is_left_out(void **state) {
                20);
     assert_int_equal(r.end, BENCH_ENDED);
     assert_reason(&r, 0, BENCH_CUDNN_BF16, "ended the Python process by signal 11");
+    assert_reason(&r, 1, BENCH_CUDNN_BF16, "left out: at N = 512, 1 x 1 it ended the Python process by signal 11");
     assert_true(found(&r, 0, BENCH_SAGEGEN, BENCH_KERNEL)->ms == 0.5);
     assert_true(found(&r, 1, BENCH_SAGEGEN, BENCH_KERNEL)->ms == 0.5);
     finish(&r);
