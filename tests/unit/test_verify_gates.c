@@ -122,6 +122,7 @@ static void diffusion_is_held_to_sage2(void **state) {
     struct verify_unit *unit = kernels_make(&k, "int8_fp8_d128");
     unit->plan.smooth_v = true;
     unit->plan.lazy_rescale = 4;
+    unit->plan.diffuse_v = false;
     assert_true(verify_rival(unit, RANDOM_NORMAL, 4096, &rival) && rival.bound == 1.02);
     assert_null(strstr(rival.published.name, "sage2"));
     unit->plan.diffuse_v = true;
