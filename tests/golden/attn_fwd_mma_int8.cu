@@ -1,7 +1,7 @@
 // int8_fp16_d64_attn_fwd_q128_k128_s2_w8_sm_80_bf16_causal
 // O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp16
 //
-// spec int8_fp16_d64 (hash 7598c76a2e3be570)   variant q128_k128_s2_w8   target sm_80   io bf16   mask causal
+// spec int8_fp16_d64 (hash 9e4eb07113e86440)   variant q128_k128_s2_w8   target sm_80   io bf16   mask causal
 // made by sagegen 0.1.0 from templates/attn_fwd_mma.cu.tl
 // again: sagegen expand --spec specs/int8_fp16_d64.yaml --role attn_fwd --arch sm_80 --io bf16 --mask causal --variant q128_k128_s2_w8
 
@@ -89,7 +89,7 @@ constexpr i32 warps = 8;
 constexpr i32 threads = 32 * warps;
 constexpr i32 m_tiles = 1;                         // 16-row MMA tiles of a warp
 constexpr i32 stages = 2;                          // K and V tiles in flight
-constexpr float log2_p_one = 0.0f;  // log2 of what p = 1 is stored as
+constexpr float log2_p_one = 0.0f;  // log2 of what p = 1 is stored as, leaving room for lazy rescaling
 
 // ---- shared memory ----------------------------------------------------------------------------------------------------
 //   Q        offset      0    8192 bytes  [128][64] int8, panels of 64 bytes, swizzled
@@ -334,10 +334,13 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
             for (i32 lanes = 1; lanes < 4; lanes *= 2) // the quad holds the row
                 #pragma unroll
                 for (i32 h = 0; h < 2; h++) top[h] = fmaxf(top[h], __shfl_xor_sync(~0u, top[h], lanes));
-            {
+            bool grown = false;
+            #pragma unroll
+            for (i32 h = 0; h < 2; h++) grown |= top[h] > r_max[m][h] + 4.0f;
+            if (__any_sync(~0u, grown)) {
                 #pragma unroll
                 for (i32 h = 0; h < 2; h++) {
-                    const float max_new = fmaxf(r_max[m][h], top[h]);
+                    const float max_new = top[h] > r_max[m][h] + 4.0f ? top[h] : r_max[m][h];
                     const float shrink = ex2(r_max[m][h] - max_new);
                     r_sum[m][h] *= shrink;
                     #pragma unroll
@@ -384,9 +387,8 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
     }
 
     // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
-    const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
-    u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h;
-    bool bad = false;
+    bool seen[m_tiles][2]; // false: the row sees no key at all, O = 0 and LSE = -inf
+    float inv[m_tiles][2];
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++)
         #pragma unroll
@@ -395,32 +397,53 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
             float sum = r_sum[m][h];
             sum += __shfl_xor_sync(~0u, sum, 1);
             sum += __shfl_xor_sync(~0u, sum, 2); // each lane summed its own keys
-            if (row >= args.seq_q) continue;
-            const bool seen = sum > 0.0f; // false: no key at all, O = 0 and LSE = -inf
-            const float inv = seen ? 1.0f / sum : 0.0f;
-            if (args.lse && lane % 4 == 0) {
-                float lse = seen ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
-                if (seen) lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
+            seen[m][h] = sum > 0.0f;
+            inv[m][h] = seen[m][h] ? 1.0f / sum : 0.0f;
+            if (args.lse && lane % 4 == 0 && row < args.seq_q) {
+                float lse = seen[m][h] ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
+                if (seen[m][h]) lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
                 ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
             }
-            u16 *g_row = g_o + (i64)row * args.o_stride_n;
+        }
+
+    const float2 *g_v_scale = (const float2 *)((const float *)args.v_scale + (i64)kv_index * 2 * d_v) + lane % 4; // [d_v] scales, then [d_v] means
+    const bool has_keys = args.seq_k > 0; // without keys no scale was written
+    u32 rO_io[m_tiles][d_v / 8][2]; // pairs of columns, rows l/4, l/4+8
+    bool bad = false;
+    #pragma unroll
+    for (i32 n = 0; n < d_v / 8; n++) { // no branch in it: all loads are under way together
+        const float2 scale = has_keys ? g_v_scale[n * 4] : float2{0.0f, 0.0f};
+        #pragma unroll
+        for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
-            for (i32 n = 0; n < d_v / 8; n++) {
-                const i32 c = n * 8 + lane % 4 * 2;
-                float x = 0.0f, y = 0.0f;
-                if (seen) { // without keys no scale was written either
-                    x = rO[m][n][2 * h] * inv * g_v_scale[c];
-                    y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];
-                }
-                const u32 pair = narrow2(x, y);
-                bad |= (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
-                if (args.vector_io & 8) {
-                    *(u32 *)(g_row + c) = pair;
-                } else {
-                    g_row[c] = (u16)pair;
-                    g_row[c + 1] = (u16)(pair >> 16);
+            for (i32 h = 0; h < 2; h++) {
+                const float x = rO[m][n][2 * h] * inv[m][h] * scale.x, y = rO[m][n][2 * h + 1] * inv[m][h] * scale.y;
+                const u32 pair = seen[m][h] ? narrow2(x, y) : 0;
+                rO_io[m][n][h] = pair;
+                const bool infinite = (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
+                bad |= infinite && row_first + (warp * m_tiles + m) * 16 + lane / 4 + 8 * h < args.seq_q;
+            }
+    }
+    if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
+
+    u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h + lane % 4 * 2;
+    const bool whole_pairs = (args.vector_io & 8) != 0; // O's rows begin at multiples of 4 bytes
+    #pragma unroll
+    for (i32 m = 0; m < m_tiles; m++)
+        #pragma unroll
+        for (i32 h = 0; h < 2; h++) {
+            const i32 row = row_first + (warp * m_tiles + m) * 16 + lane / 4 + 8 * h;
+            u16 *g_row = g_o + (i64)row * args.o_stride_n;
+            if (row >= args.seq_q) continue;
+            if (whole_pairs) {
+                #pragma unroll
+                for (i32 n = 0; n < d_v / 8; n++) *(u32 *)(g_row + n * 8) = rO_io[m][n][h];
+            } else {
+                #pragma unroll
+                for (i32 n = 0; n < d_v / 8; n++) {
+                    g_row[n * 8] = (u16)rO_io[m][n][h];
+                    g_row[n * 8 + 1] = (u16)(rO_io[m][n][h] >> 16);
                 }
             }
         }
-    if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
 }

@@ -1,7 +1,7 @@
 // fp4_d64_attn_fwd_q128_k128_s3_w8_sm_120a_bf16_none
 // O = softmax(Q K^T * sm_scale) V   QK in nvfp4, PV in nvfp4
 //
-// spec fp4_d64 (hash 59850cd0eb78b446)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
+// spec fp4_d64 (hash 5b40335a607f9619)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/attn_fwd_sm120.cu.tl
 // again: sagegen expand --spec specs/fp4_d64.yaml --role attn_fwd --arch sm_120a --io bf16 --mask none --variant q128_k128_s3_w8
 
@@ -671,41 +671,61 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
     }
 
     // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
-    const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
-    u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h;
-    bool bad = false;
+    bool seen[m_tiles][2]; // false: the row sees no key at all, O = 0 and LSE = -inf
+    float inv[m_tiles][2];
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++)
         #pragma unroll
         for (i32 h = 0; h < 2; h++) {
             const i32 tile_row = (warp * m_tiles + m) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
             float sum = rO[m][d_v / 8][2 * h] * 0.969696999f; // the tensor core made the row sum beside O, with "ones" of 1.5 * 0.6875
-            if (row >= args.seq_q) continue;
-            const bool seen = sum > 0.0f; // false: no key at all, O = 0 and LSE = -inf
-            const float inv = seen ? 1.0f / sum : 0.0f;
-            if (args.lse && lane % 4 == 0) {
-                float lse = seen ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
-                if (seen) lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
+            seen[m][h] = sum > 0.0f;
+            inv[m][h] = seen[m][h] ? 1.0f / sum : 0.0f;
+            if (args.lse && lane % 4 == 0 && row < args.seq_q) {
+                float lse = seen[m][h] ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
+                if (seen[m][h]) lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
                 ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
             }
-            u16 *g_row = g_o + (i64)row * args.o_stride_n;
+        }
+
+    const float2 *g_v_scale = (const float2 *)((const float *)args.v_scale + (i64)kv_index * 2 * d_v) + lane % 4; // [d_v] scales, then [d_v] means
+    const bool has_keys = args.seq_k > 0; // without keys no scale was written
+    u32 rO_io[m_tiles][d_v / 8][2]; // pairs of columns, rows l/4, l/4+8
+    bool bad = false;
+    #pragma unroll
+    for (i32 n = 0; n < d_v / 8; n++) { // no branch in it: all loads are under way together
+        const float2 scale = has_keys ? g_v_scale[n * 4] : float2{0.0f, 0.0f};
+        #pragma unroll
+        for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
-            for (i32 n = 0; n < d_v / 8; n++) {
-                const i32 c = n * 8 + lane % 4 * 2;
-                float x = 0.0f, y = 0.0f;
-                if (seen) { // without keys no scale was written either
-                    x = rO[m][n][2 * h] * inv * g_v_scale[c];
-                    y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];
-                }
-                const u32 pair = narrow2(x, y);
-                bad |= (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
-                if (args.vector_io & 8) {
-                    *(u32 *)(g_row + c) = pair;
-                } else {
-                    g_row[c] = (u16)pair;
-                    g_row[c + 1] = (u16)(pair >> 16);
+            for (i32 h = 0; h < 2; h++) {
+                const float x = rO[m][n][2 * h] * inv[m][h] * scale.x, y = rO[m][n][2 * h + 1] * inv[m][h] * scale.y;
+                const u32 pair = seen[m][h] ? narrow2(x, y) : 0;
+                rO_io[m][n][h] = pair;
+                const bool infinite = (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
+                bad |= infinite && row_first + (warp * m_tiles + m) * 16 + lane / 4 + 8 * h < args.seq_q;
+            }
+    }
+    if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
+
+    u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h + lane % 4 * 2;
+    const bool whole_pairs = (args.vector_io & 8) != 0; // O's rows begin at multiples of 4 bytes
+    #pragma unroll
+    for (i32 m = 0; m < m_tiles; m++)
+        #pragma unroll
+        for (i32 h = 0; h < 2; h++) {
+            const i32 row = row_first + (warp * m_tiles + m) * 16 + lane / 4 + 8 * h;
+            u16 *g_row = g_o + (i64)row * args.o_stride_n;
+            if (row >= args.seq_q) continue;
+            if (whole_pairs) {
+                #pragma unroll
+                for (i32 n = 0; n < d_v / 8; n++) *(u32 *)(g_row + n * 8) = rO_io[m][n][h];
+            } else {
+                #pragma unroll
+                for (i32 n = 0; n < d_v / 8; n++) {
+                    g_row[n * 8] = (u16)rO_io[m][n][h];
+                    g_row[n * 8 + 1] = (u16)(rO_io[m][n][h] >> 16);
                 }
             }
         }
-    if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
 }

@@ -1,9 +1,9 @@
-// int8_fp8_d128_attn_fwd_q128_k128_s2_w8_sm_90a_bf16_none
+// int8_fp8_d128_attn_fwd_q192_k128_s2_w12_f16_sm_90a_bf16_none
 // O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp8_e4m3
 //
-// spec int8_fp8_d128 (hash 6c5999fa1d7a38fe)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
+// spec int8_fp8_d128 (hash ade2dc89153956ff)   variant q192_k128_s2_w12_f16   target sm_90a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/attn_fwd_sm90.cu.tl
-// again: sagegen expand --spec specs/int8_fp8_d128.yaml --role attn_fwd --arch sm_90a --io bf16 --mask none --variant q128_k128_s2_w8
+// again: sagegen expand --spec specs/int8_fp8_d128.yaml --role attn_fwd --arch sm_90a --io bf16 --mask none --variant q192_k128_s2_w12_f16
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -67,7 +67,7 @@ constexpr i32 head_dim_qk = 128;              // elements of a Q or K row
 constexpr i32 head_dim_v = 128;               // elements of a V or O row
 constexpr i32 d_qk = 128;                     // head_dim_qk, padded with zeros to the depth of the MMA
 constexpr i32 d_v = 128;                      // head_dim_v, padded with zeros to the width of the MMA
-constexpr i32 tile_q = 128;                   // query rows of a block
+constexpr i32 tile_q = 192;                   // query rows of a block
 constexpr i32 tile_k = 128;                   // keys of a tile
 
 // ---- workspace images: a tile is stored as shared memory holds it, swizzled, so that one linear copy loads it ------
@@ -83,36 +83,41 @@ constexpr i32 k_scales = 8;                   // fp32 scales behind K's data: fo
 constexpr i32 q_tile_bytes = q_data_bytes;
 constexpr i32 k_tile_bytes = k_data_bytes + 4 * k_scales;
 constexpr i32 v_tile_bytes = v_data_bytes;
-static_assert(q_tile_bytes == 16384 && k_tile_bytes == 16416 && v_tile_bytes == 16384, "workspace layout");
+static_assert(q_tile_bytes == 24576 && k_tile_bytes == 16416 && v_tile_bytes == 16384, "workspace layout");
 
-constexpr i32 warps = 8;                           // consumer warps, 16 rows each
+constexpr i32 warps = 12;                           // consumer warps, 16 rows each
 constexpr i32 warpgroups = warps / 4;              // consumer warpgroups, 64 rows each
 constexpr i32 threads = 128 + 32 * warps;          // warpgroup 0 is the producer
 constexpr i32 m_tiles = 1;                         // 16-row tiles of a warp
 constexpr i32 stages = 2;                          // K and V tiles in flight
-constexpr float log2_p_one = 8.80735493f;  // log2 of what p = 1 is stored as
+constexpr i32 flush_tiles = 16;                  // tiles that the tensor core sums by itself
+constexpr float log2_p_one = 4.80735493f;  // log2 of what p = 1 is stored as, leaving room for lazy rescaling
 
 // ---- shared memory ----------------------------------------------------------------------------------------------------
-//   Q        offset      0   16384 bytes  [128][128] int8, panels of 128 bytes, swizzled
-//   K        offset  16384   34816 bytes  2 x [128][128] int8, panels of 128 bytes, swizzled; scales
-//   V        offset  51200   34816 bytes  2 x [128][128] fp8_e4m3 transposed, panels of 128 bytes, swizzled; 8 rows of ones
-//   barriers offset  86016      72 bytes  mbarriers, table below
+//   Q        offset      0   24576 bytes  [192][128] int8, panels of 128 bytes, swizzled
+//   K        offset  24576   34816 bytes  2 x [128][128] int8, panels of 128 bytes, swizzled; scales
+//   V        offset  59392   34816 bytes  2 x [128][128] fp8_e4m3 transposed, panels of 128 bytes, swizzled; 8 rows of ones
+//   master   offset  94208   98304 bytes  O in fp32 up to the last flush: [warpgroup][d_v / 8][thread][4]
+//   flushed  offset 192512     768 bytes  [row] the maximum that master is relative to
+//   barriers offset 193280      80 bytes  mbarriers, table below
 constexpr i32 smem_q = 0;
-constexpr i32 smem_k = 16384, smem_k_stride = 17408;
-constexpr i32 smem_v = 51200, smem_v_stride = 17408;
-constexpr i32 smem_barriers = 86016;
+constexpr i32 smem_k = 24576, smem_k_stride = 17408;
+constexpr i32 smem_v = 59392, smem_v_stride = 17408;
+constexpr i32 smem_master = 94208, smem_flushed = 192512;
+constexpr i32 smem_barriers = 193280;
 static_assert(smem_k >= q_tile_bytes && smem_k_stride >= k_tile_bytes && smem_v_stride >= v_tile_bytes + 8 * v_row_bytes, "regions overlap");
-static_assert(smem_barriers + (1 + 4 * stages) * 8 <= 86088, "shared memory of the launch");
+static_assert(smem_barriers + (2 + 4 * stages) * 8 <= 193360, "shared memory of the launch");
 
 // ---- barriers (mbarriers, 8 bytes each) ---------------------------------------------------------------------------------
-//   q_full            producer arrives with the bytes of Q     phase 0 once
+//   q_full            producer arrives with the bytes of Q     phase = query tile of the block
+//   q_empty           one thread of every consumer warp arrives: 12     the products with Q have ended
 //   k_full[slot]      producer arrives with the bytes of K     phase = pass over the slots
-//   k_empty[slot]     one thread of every consumer warp arrives: 8     K's codes and scales were read
+//   k_empty[slot]     one thread of every consumer warp arrives: 12     K's codes and scales were read
 //   v_full[slot]      as k_full
 //   v_empty[slot]     as k_empty
 
 // ---- cost of one tile of keys, per block ------------------------------------------------------------------------------
-//   QK: 2 x 4 wgmma m64n128   PV: 2 x 4 wgmma m64n136   ex2: 16384   bytes loaded: 32800
+//   QK: 3 x 4 wgmma m64n128   PV: 3 x 4 wgmma m64n136   ex2: 24576   bytes loaded: 32800
 
 // mbarriers in shared memory, PTX ISA 9.7.13.15, sm_90: init with the number of arrivals; arrive; arrive and expect bytes of bulk copies;
 // wait until the phase with this parity has ended.
@@ -275,6 +280,36 @@ __device__ __forceinline__ void wgmma_qk_first(i32 (&d)[16][4], u32 a, u32 b)
         : "l"(wgmma_descriptor<qk_panel_bytes>(a)), "l"(wgmma_descriptor<qk_panel_bytes>(b)), "r"(0));
 }
 
+// The block's and the thread's index, read where they stand: what is computed from them is computed here, and not kept in registers over a
+// loop that needs them for other things.
+__device__ __forceinline__ i32 block_index_again()
+{
+    u32 x;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
+    return (i32)x;
+}
+
+__device__ __forceinline__ i32 thread_index_again()
+{
+    u32 x;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(x));
+    return (i32)x;
+}
+
+// x, but as a value of its own.
+__device__ __forceinline__ i32 same_again(i32 x)
+{
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
+// An exit that no thread takes: seq_q is not negative, which the compiler cannot know. It moves no instruction across, so that what stands
+// between two fences is scheduled together. Each fence needs a number of its own, or it is taken for the one before.
+__device__ __forceinline__ void schedule_fence(const kernel_args &args, i32 number)
+{
+    asm volatile("{ .reg .pred p; setp.eq.s32 p, %0, %1; @p exit; }" ::"r"(args.seq_q), "r"(-1 - number));
+}
+
 // 2^x, relative error 2^-22, ex2(-inf) = +0. PTX ISA 9.7.3.20, sm_50.
 __device__ __forceinline__ float ex2(float x)
 {
@@ -293,6 +328,18 @@ __device__ __forceinline__ u32 pack_e4m3x4(float a, float b, float c, float d)
         "mov.b32 %0, {lo, hi}; }"
         : "=r"(r) : "f"(a), "f"(b), "f"(c), "f"(d));
     return r;
+}
+
+// Whether `value` holds in any of the warpgroup's 128 threads; barrier: a named barrier of its own. PTX ISA 9.7.13.1, sm_70.
+__device__ __forceinline__ bool warpgroup_any(bool value, u32 barrier)
+{
+    u32 any;
+    asm volatile("{ .reg .pred p, q;\n"
+                 "setp.ne.u32 p, %1, 0;\n"
+                 "barrier.cta.red.or.pred q, %2, 128, p;\n"
+                 "selp.u32 %0, 1, 0, q; }"
+                 : "=r"(any) : "r"((u32)value), "r"(barrier) : "memory");
+    return __any_sync(~0u, any != 0); // no news, but the compiler now knows that a warp's lanes agree
 }
 
 // D (64x136, lane l: rows l/4, l/4+8 of the warp's 16; columns 8n + 2(l%4) + {0,1}) = A B + (accumulate ? D : 0), asynchronous.
@@ -329,20 +376,27 @@ __device__ __forceinline__ void wgmma_pv(float (&d)[17][4], const u32 (&a)[4], u
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(wgmma_descriptor<v_panel_bytes>(b)), "r"((i32)accumulate));
 }
 
-// The block's and the thread's index, read where they stand: what is computed from them is computed here, and not kept in registers over a
-// loop that needs them for other things.
-__device__ __forceinline__ i32 block_index_again()
+// Emits nothing: the values are made before this point, so that the compiler cannot move their last instruction behind the fence of the
+// wgmma that takes them, where the registers must not be written any more.
+__device__ __forceinline__ void wgmma_pin(float (&d)[4])
 {
-    u32 x;
-    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
-    return (i32)x;
+    asm volatile("" : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]));
 }
 
-__device__ __forceinline__ i32 thread_index_again()
+__device__ __forceinline__ void wgmma_pin(i32 (&d)[4])
 {
-    u32 x;
-    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(x));
-    return (i32)x;
+    asm volatile("" : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]));
+}
+
+__device__ __forceinline__ void wgmma_pin(u32 (&a)[4])
+{
+    asm volatile("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3]));
+}
+
+template <class T, i32 n> __device__ __forceinline__ void wgmma_pin(T (&d)[n][4])
+{
+    #pragma unroll
+    for (i32 i = 0; i < n; i++) wgmma_pin(d[i]);
 }
 
 // log2(x), absolute error 2^-22. PTX ISA 9.7.3.19, sm_50.
@@ -361,8 +415,8 @@ __device__ __forceinline__ u32 narrow2(float lo, float hi)
     return r;
 }
 
-// grid: batch * heads_q * q_tile_launch   O rows past seq_q are not written   LSE: natural log
-extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_q128_k128_s2_w8_sm_90a_bf16_none(const __grid_constant__ kernel_args args)
+// grid: at most batch * heads_q * q_tile_launch   O rows past seq_q are not written   LSE: natural log
+extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_q192_k128_s2_w12_f16_sm_90a_bf16_none(const __grid_constant__ kernel_args args)
 {
     extern __shared__ __align__(1024) u8 smem[];
     const float minus_inf = __int_as_float(0xff800000);
@@ -371,21 +425,13 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     const i32 warp = __shfl_sync(~0u, tid / 32, 0) - 4; // consumer warp: rows 16 warp ... 16 warp + 15; by the shuffle, uniform for the compiler
     const u32 q_full = s_base + smem_barriers;
     const u32 k_full = q_full + 8, k_empty = k_full + 8 * stages, v_full = k_empty + 8 * stages, v_empty = v_full + 8 * stages;
-
-    // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
-    // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
-    //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
-    const i32 q_tile = args.q_tile_first + (i32)blockIdx.x % args.q_tile_launch;
-    const i32 head = (i32)blockIdx.x / args.q_tile_launch; // batch * heads_q + query head
-    const i32 batch = head / args.heads_q, q_head = head % args.heads_q;
-    const i32 kv_index = batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
-    const i32 row_first = q_tile * tile_q;
-    const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
-    const i32 tiles_full = args.seq_k / tile_k;
+    const u32 q_empty = v_empty + 8 * stages;
+    const i32 blocks = args.batch * args.heads_q * args.q_tile_launch; // query tiles of all heads
 
     // ---- stage 2/7: barriers ------------------------------------------------------------------------------------------------
     if (tid == 0) {
         mbar_init(q_full, 1);
+        mbar_init(q_empty, warps);
         #pragma unroll
         for (i32 slot = 0; slot < stages; slot++) {
             mbar_init(k_full + 8 * slot, 1);
@@ -406,13 +452,28 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         // A tile is one linear copy, since the workspace holds it as shared memory does. One thread issues; the others leave.
         setmaxnreg_dec<24>();
         if (tid == 0) {
+            i32 slot = 0;
+            u32 free_phase = 1; // the first pass over the slots does not wait
+            u32 q_free_phase = 1;
+            #pragma unroll 1
+            for (i32 block = blockIdx.x; block < blocks; block += gridDim.x) {
+                // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
+                // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
+                //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
+                const i32 q_tile = args.q_tile_first + block % args.q_tile_launch;
+                const i32 head = block / args.q_tile_launch; // batch * heads_q + query head
+                const i32 batch = head / args.heads_q, q_head = head % args.heads_q;
+                const i32 kv_index = batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
+                const i32 row_first = q_tile * tile_q;
+                const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
+                const i32 tiles_full = args.seq_k / tile_k;
             const u8 *g_q = (const u8 *)args.q_tiles + ((i64)head * args.q_tile_count + q_tile) * q_tile_bytes;
             const u8 *g_k = (const u8 *)args.k_tiles + (i64)kv_index * args.k_tile_count * k_tile_bytes;
             const u8 *g_v = (const u8 *)args.v_tiles + (i64)kv_index * args.k_tile_count * v_tile_bytes;
+            mbar_wait(q_empty, q_free_phase);
+            q_free_phase ^= 1;
             mbar_expect(q_full, q_tile_bytes);
             bulk_copy(s_base + smem_q, g_q, q_tile_bytes, q_full);
-            i32 slot = 0;
-            u32 free_phase = 1; // the first pass over the slots does not wait
             #pragma unroll 1
             for (i32 j = 0; j < tiles; j++) {
                 mbar_wait(k_empty + 8 * slot, free_phase);
@@ -423,178 +484,17 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                 bulk_copy(s_base + smem_v + slot * smem_v_stride, g_v + (i64)j * v_tile_bytes, v_tile_bytes, v_full + 8 * slot);
                 if (++slot == stages) slot = 0, free_phase ^= 1;
             }
+            }
         }
         return;
     }
 
-    setmaxnreg_inc<240>();
-    // ---- running state: lane l holds rows l/4, l/4+8 of each 16; columns 8n + 2(l%4) + {0,1} --------------------------------
-    float rO[m_tiles][d_v / 8][4];
-    constexpr float no_key = -3.402823466e38f; // maximum of a row that has seen no key: finite, so that a score of -inf stays -inf
-    float r_max[m_tiles][2], r_sum[m_tiles][2]; // maximum in log2 units; sum of P in units of 2^log2_p_one
-    #pragma unroll
-    for (i32 m = 0; m < m_tiles; m++) {
-        r_max[m][0] = r_max[m][1] = no_key;
-        r_sum[m][0] = r_sum[m][1] = 0.0f;
-        #pragma unroll
-        for (i32 n = 0; n < d_v / 8; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
-    }
-    // ---- Q: scales into registers; its codes stay in shared memory ---------------------------------------------------------
-    // out: r_q_scale[1][2], log2 units per score (per_thread); low words of descriptors: desc_q, the warpgroup's 64 rows of panel 0;
-    //      desc_k_first and desc_v_first, slot 0
-    float r_q_scale[m_tiles][2];
-    {
-        const float *g_scale = (const float *)args.q_scale + ((i64)head * args.q_tile_count + q_tile) * tile_q + warp * 16;
-        r_q_scale[0][0] = g_scale[lane / 4];
-        r_q_scale[0][1] = g_scale[lane / 4 + 8];
-    }
-    const u32 desc_q = wgmma_low_word(s_base + smem_q + warp / 4 * 64 * qk_panel_bytes);
-    const u32 desc_k_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_k), 0); // a shuffle is not made again in the loop: the register stays
-    const u32 desc_v_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_v), 0);
-    mbar_wait(q_full, 0);
-
-    // ---- main loop over tiles of keys ---------------------------------------------------------------------------------
-    //   issue Q K(j); meanwhile read K's scales, and wait for V
-    //   softmax(j)
-    //   issue P V(j); meanwhile wait for the next K
-    constexpr i32 pv_steps = v_row_bytes / 32; // MMA steps along the keys
-    i32 slot = 0;  // of tile j in the ring
+    setmaxnreg_inc<160>();
+    i32 slot = 0;  // of the next tile of keys in the ring
     u32 phase = 0; // of its barriers
-    if (tiles > 0) mbar_wait(k_full, 0);
+    u32 q_phase = 0;
     #pragma unroll 1
-    for (i32 j = 0; j < tiles;) {
-        i32 rS[m_tiles][tile_k / 8][4];
-        u32 rP[m_tiles][pv_steps][4];
-        // ---- stage 4/7: qk_gemm -------------------------------------------------------------------------------------------------
-        // in : desc_q [64][d_qk] int8, K tile [panel][tile_k][128 bytes] in slot `slot`, both swizzled
-        // out: rS i32, once waited for: rows l/4, l/4+8 of the warp's 16; keys 8n + 2(l%4) + {0,1}
-        const u32 desc_k = desc_k_first + slot * (smem_k_stride / 16);
-        wgmma_fence();
-        wgmma_qk_first(rS[0], desc_q + 0, desc_k + 0); // step 0: panel 0
-        wgmma_qk(rS[0], desc_q + 2, desc_k + 2, true); // step 1: panel 0
-        wgmma_qk(rS[0], desc_q + 4, desc_k + 4, true); // step 2: panel 0
-        wgmma_qk(rS[0], desc_q + 6, desc_k + 6, true); // step 3: panel 0
-        wgmma_commit();
-        const u8 *k_tail = smem + smem_k + slot * smem_k_stride + k_data_bytes; // scales behind K's codes
-        float r_k_scale[2]; // a set for each 64 keys of the tile
-        #pragma unroll
-        for (i32 s = 0; s < 2; s++) r_k_scale[s] = ((const float *)k_tail)[s * 4 + lane % 4];
-        mbar_wait(v_full + 8 * slot, phase);
-        wgmma_wait<0>();
-
-        // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
-        // out: rS int32 scores, `hidden` where the row must not see the key; r_scale log2 units per score
-        constexpr i32 hidden = -0x7fffffff - 1; // below every score
-        float r_scale[m_tiles][2][2];
-        #pragma unroll
-        for (i32 m = 0; m < m_tiles; m++)
-            #pragma unroll
-            for (i32 h = 0; h < 2; h++) // rows l/4, l/4+8
-                #pragma unroll
-                for (i32 s = 0; s < 2; s++) r_scale[m][h][s] = fmaxf(r_q_scale[m][h] * r_k_scale[s], 1e-36f); // never 0: -inf times 0 is no number
-        if (j >= tiles_full) { // only the last tiles
-            #pragma unroll
-            for (i32 m = 0; m < m_tiles; m++)
-                #pragma unroll
-                for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
-                    const i32 last = args.seq_k - 1 - j * tile_k - lane % 4 * 2; // of the keys this lane's columns may see
-                    #pragma unroll
-                    for (i32 n = 0; n < tile_k / 8; n++)
-                        #pragma unroll
-                        for (i32 e = 0; e < 2; e++)
-                            if (n * 8 + e > last) rS[m][n][2 * h + e] = hidden;
-                    #pragma unroll
-                    for (i32 s = 0; s < 2; s++)
-                        if (s * 64 > last) r_scale[m][h][s] = -minus_inf; // no key seen: the largest score, hidden, becomes -inf
-                }
-        }
-        mbar_arrive_warp(k_empty + 8 * slot, lane);
-
-        // ---- stage 6/7: softmax -------------------------------------------------------------------------------------------------------
-        // in : rS, r_scale      out: rP packed fp8_e4m3, A fragment of PV: rows l/4, l/4+8, keys as the scores are held
-        float rF[m_tiles][tile_k / 8][4];
-        #pragma unroll
-        for (i32 m = 0; m < m_tiles; m++) {
-            float top[2] = {minus_inf, minus_inf}; // of the rows, in log2 units
-            #pragma unroll
-            for (i32 h = 0; h < 2; h++) // rows l/4, l/4+8
-                #pragma unroll
-                for (i32 s = 0; s < 2; s++) {
-                    i32 most = hidden;
-                    #pragma unroll
-                    for (i32 n = s * 8; n < (s + 1) * 8; n++) most = max(max(most, rS[m][n][2 * h]), rS[m][n][2 * h + 1]);
-                    top[h] = fmaxf(top[h], (float)most * r_scale[m][h][s]);
-                }
-            #pragma unroll
-            for (i32 lanes = 1; lanes < 4; lanes *= 2) // the quad holds the row
-                #pragma unroll
-                for (i32 h = 0; h < 2; h++) top[h] = fmaxf(top[h], __shfl_xor_sync(~0u, top[h], lanes));
-            #pragma unroll
-            for (i32 n = 0; n < tile_k / 8; n++)
-                #pragma unroll
-                for (i32 e = 0; e < 4; e++) rF[m][n][e] = (float)rS[m][n][e];
-            if (j >= tiles_full) {
-                #pragma unroll
-                for (i32 n = 0; n < tile_k / 8; n++)
-                    #pragma unroll
-                    for (i32 e = 0; e < 4; e++)
-                        if (rF[m][n][e] == (float)hidden) rF[m][n][e] = minus_inf;
-            }
-            {
-                #pragma unroll
-                for (i32 h = 0; h < 2; h++) {
-                    const float max_new = fmaxf(r_max[m][h], top[h]);
-                    const float shrink = ex2(r_max[m][h] - max_new);
-                    r_sum[m][h] *= shrink;
-                    #pragma unroll
-                    for (i32 n = 0; n < d_v / 8; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
-                    r_max[m][h] = max_new;
-                }
-            }
-            #pragma unroll
-            for (i32 h = 0; h < 2; h++) {
-                const float shift = log2_p_one - r_max[m][h]; // score * scale + shift is log2 P, p = 1 at log2_p_one
-                #pragma unroll
-                for (i32 n = 0; n < tile_k / 8; n++) {
-                    rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * r_scale[m][h][n / 8] + shift);
-                    rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * r_scale[m][h][n / 8] + shift);
-                }
-            }
-            #pragma unroll
-            for (i32 step = 0; step < pv_steps; step++)
-                #pragma unroll
-                for (i32 r = 0; r < 4; r++) { // register r: rows l/4 + 8 (r % 2), second half of the step's keys for r >= 2
-                    const i32 n = step * 4 + r / 2 * 2, e = r % 2 * 2;
-                    rP[m][step][r] = pack_e4m3x4(rF[m][n][e], rF[m][n][e + 1], rF[m][n + 1][e], rF[m][n + 1][e + 1]);
-                }
-        }
-
-        float acc[17][4]; // fresh each tile: the tensor core's own sum has 13 mantissa bits
-        // ---- stage 7/7: pv_gemm ---------------------------------------------------------------------------------------------------
-        // in : rP, V tile [panel][d_v][128 bytes] fp8_e4m3, transposed, swizzled, in slot `slot`      out, once waited for: acc
-        const u32 desc_v = desc_v_first + slot * (smem_v_stride / 16);
-        wgmma_fence();
-        wgmma_pv(acc, rP[0][0], desc_v + 0, false); // keys 0...
-        wgmma_pv(acc, rP[0][1], desc_v + 2, true); // keys 32...
-        wgmma_pv(acc, rP[0][2], desc_v + 4, true); // keys 64...
-        wgmma_pv(acc, rP[0][3], desc_v + 6, true); // keys 96...
-        wgmma_commit();
-        const u32 v_read = v_empty + 8 * slot;
-        j++;
-        if (++slot == stages) slot = 0, phase ^= 1;
-        if (j < tiles) mbar_wait(k_full + 8 * slot, phase);
-        wgmma_wait<0>();
-        mbar_arrive_warp(v_read, lane);
-        #pragma unroll
-        for (i32 n = 0; n < d_v / 8; n++)
-            #pragma unroll
-            for (i32 e = 0; e < 4; e++) rO[0][n][e] += acc[n][e];
-        r_sum[0][0] += acc[d_v / 8][0];
-        r_sum[0][1] += acc[d_v / 8][2];
-    }
-
-    {
-        const i32 block = block_index_again();
+    for (i32 block = blockIdx.x; block < blocks; block += gridDim.x) {
         // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
         // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
         //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
@@ -606,43 +506,338 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
         const i32 tiles_full = args.seq_k / tile_k;
 
+        // ---- running state: lane l holds rows l/4, l/4+8 of each 16; columns 8n + 2(l%4) + {0,1} --------------------------------
+        float rO[m_tiles][17][4]; // the last column tile is the sum of P of one tile: [0] and [2] for rows l/4, l/4+8
+        constexpr float no_key = -3.402823466e38f; // maximum of a row that has seen no key: finite, so that a score of -inf stays -inf
+        float r_max[m_tiles][2], r_sum[m_tiles][2]; // maximum in log2 units; sum of P in units of 2^log2_p_one
+        #pragma unroll
+        for (i32 m = 0; m < m_tiles; m++) {
+            r_max[m][0] = r_max[m][1] = no_key;
+            r_sum[m][0] = r_sum[m][1] = 0.0f;
+            #pragma unroll
+            for (i32 n = 0; n < 17; n++) rO[m][n][0] = rO[m][n][1] = rO[m][n][2] = rO[m][n][3] = 0.0f;
+        }
+        // ---- Q: scales into registers; its codes stay in shared memory ---------------------------------------------------------
+        // out: r_q_scale[1][2], log2 units per score (per_thread); low words of descriptors: desc_q, the warpgroup's 64 rows of panel 0;
+        //      desc_k_first and desc_v_first, slot 0
+        float r_q_scale[m_tiles][2];
+        {
+            const float *g_scale = (const float *)args.q_scale + ((i64)head * args.q_tile_count + q_tile) * tile_q + warp * 16;
+            r_q_scale[0][0] = g_scale[lane / 4];
+            r_q_scale[0][1] = g_scale[lane / 4 + 8];
+        }
+        const u32 desc_q = wgmma_low_word(s_base + smem_q + warp / 4 * 64 * qk_panel_bytes);
+        const u32 desc_k_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_k), 0); // a shuffle is not made again in the loop: the register stays
+        const u32 desc_v_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_v), 0);
+        mbar_wait(q_full, q_phase);
+
+        // ---- main loop over tiles of keys ---------------------------------------------------------------------------------
+        //   issue Q K(j); meanwhile flush, read K's scales, and wait for V
+        //   softmax(j)
+        //   issue P V(j); meanwhile wait for the next K
+        constexpr i32 pv_steps = v_row_bytes / 32; // MMA steps along the keys
+        i32 kept_tiles = 0; // tiles before this one are tried with the maximum of earlier ones: not the first, nor one whose P did not fit
+        i32 flush_tile = flush_tiles; // the next tile before which the sum so far is flushed
+        if (tiles > 0) mbar_wait(k_full + 8 * slot, phase);
+        #pragma unroll 1
+        for (i32 j = 0; j < tiles;) {
+            i32 rS[m_tiles][tile_k / 8][4];
+            u32 rP[m_tiles][pv_steps][4];
+            // ---- stage 4/7: qk_gemm -------------------------------------------------------------------------------------------------
+            // in : desc_q [64][d_qk] int8, K tile [panel][tile_k][128 bytes] in slot `slot`, both swizzled
+            // out: rS i32, once waited for: rows l/4, l/4+8 of the warp's 16; keys 8n + 2(l%4) + {0,1}
+            const u32 desc_k = desc_k_first + slot * (smem_k_stride / 16);
+            wgmma_fence();
+            wgmma_qk_first(rS[0], desc_q + 0, desc_k + 0); // step 0: panel 0
+            wgmma_qk(rS[0], desc_q + 2, desc_k + 2, true); // step 1: panel 0
+            wgmma_qk(rS[0], desc_q + 4, desc_k + 4, true); // step 2: panel 0
+            wgmma_qk(rS[0], desc_q + 6, desc_k + 6, true); // step 3: panel 0
+            wgmma_commit();
+            const u8 *k_tail = smem + smem_k + slot * smem_k_stride + k_data_bytes; // scales behind K's codes
+            float r_k_scale[2]; // a set for each 64 keys of the tile
+            #pragma unroll
+            for (i32 s = 0; s < 2; s++) r_k_scale[s] = ((const float *)k_tail)[s * 4 + lane % 4];
+            mbar_wait(v_full + 8 * slot, phase);
+            if (j == flush_tile) {
+                flush_tile += flush_tiles;
+                // ---- flush: O = master * 2^(old maximum - new maximum) + rO; the tensor core's own sums keep 13 bits ------
+                // master: [warpgroup][d_v / 8][thread][4] fp32, each thread its own     flushed: [row] the maximum that master is relative to
+                const i32 thread = thread_index_again() - 128; // of the consumers
+                float4 *s_master = (float4 *)(smem + smem_master) + thread / 128 * (d_v / 8 * 128) + thread % 128;
+                float *s_flushed = (float *)(smem + smem_flushed) + thread / 32 * 16 + thread % 32 / 4;
+                const bool first = j == flush_tiles;
+                float shrink[2]; // of what was flushed before
+                #pragma unroll
+                for (i32 h = 0; h < 2; h++) shrink[h] = first ? 0.0f : ex2(s_flushed[8 * h] - r_max[0][h]);
+                __syncwarp(); // the row's four lanes have read; they write the same
+                #pragma unroll
+                for (i32 h = 0; h < 2; h++) s_flushed[8 * h] = r_max[0][h];
+                #pragma unroll
+                for (i32 n = 0; n < d_v / 8; n++) {
+                    const float4 old = first ? float4{0.0f, 0.0f, 0.0f, 0.0f} : s_master[n * 128];
+                    s_master[n * 128] = float4{old.x * shrink[0] + rO[0][n][0], old.y * shrink[0] + rO[0][n][1],
+                                               old.z * shrink[1] + rO[0][n][2], old.w * shrink[1] + rO[0][n][3]};
+                }
+            }
+            wgmma_wait<0>();
+
+            if (j < kept_tiles) {
+                // ---- stage 5/7: softmax with the kept maximum ---------------------------------------------------------------------------------
+                // in : rS, r_q_scale, r_k_scale, r_max      out: fits: every P is below 448, 2^4 times p = 1; then rP, as stage 6 would make it
+                bool fits;
+                {
+                    float scale[2][2], shift[2]; // score * scale + shift is log2 P
+                    #pragma unroll
+                    for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
+                        shift[h] = log2_p_one - r_max[0][h];
+                        #pragma unroll
+                        for (i32 s = 0; s < 2; s++) scale[h][s] = r_q_scale[0][h] * r_k_scale[s];
+                    }
+                    float x[tile_k / 8][4]; // log2 P, then P
+                    u32 high = 0; // top bit of a byte: P there reached the end of the head room
+                    #pragma unroll
+                    for (i32 step = 0; step < 4; step++) { // 32 keys: their exponentials, beside the multiply-adds of the next 32
+                        if (step == 0) {
+                            #pragma unroll
+                            for (i32 n = 4 * step; n < 4 * step + 4; n++) {
+                                #pragma unroll
+                                for (i32 e = 0; e < 4; e++) x[n][e] = (float)rS[0][n][e] * scale[e / 2][n / 8] + shift[e / 2];
+                            }
+                        }
+                        if (step + 1 < 4) {
+                            #pragma unroll
+                            for (i32 n = 4 * (step + 1); n < 4 * (step + 1) + 4; n++) {
+                                #pragma unroll
+                                for (i32 e = 0; e < 4; e++) x[n][e] = (float)rS[0][n][e] * scale[e / 2][n / 8] + shift[e / 2];
+                            }
+                        }
+                        #pragma unroll
+                        for (i32 n = 4 * step; n < 4 * step + 4; n++) {
+                            #pragma unroll
+                            for (i32 e = 0; e < 4; e++) x[n][e] = ex2(x[n][e]);
+                        }
+                        #pragma unroll
+                        for (i32 r = 0; r < 4; r++) { // register r: rows l/4 + 8 (r % 2), second half of the step's keys for r >= 2
+                            const i32 n = 4 * step + r / 2 * 2, e = r % 2 * 2;
+                            const u32 p = pack_e4m3x4(x[n][e], x[n][e + 1], x[n + 1][e], x[n + 1][e + 1]);
+                            high |= p + 0x02020202u; // 448 is 0x7e
+                            rP[0][step][r] = p;
+                        }
+                        if (step + 1 < 4) schedule_fence(args, step);
+                    }
+                    fits = !warpgroup_any((high & 0x80808080u) != 0, 1 + (u32)warp / 4);
+                }
+                if (!fits) { // once more, with a new maximum
+                    kept_tiles = 0;
+                    continue;
+                }
+            } else {
+                // ---- stage 5/7: mask -------------------------------------------------------------------------------------------------------
+                // out: rS int32 scores, `hidden` where the row must not see the key; r_scale log2 units per score
+                constexpr i32 hidden = -0x7fffffff - 1; // below every score
+                float r_scale[m_tiles][2][2];
+                #pragma unroll
+                for (i32 m = 0; m < m_tiles; m++)
+                    #pragma unroll
+                    for (i32 h = 0; h < 2; h++) // rows l/4, l/4+8
+                        #pragma unroll
+                        for (i32 s = 0; s < 2; s++) r_scale[m][h][s] = fmaxf(r_q_scale[m][h] * r_k_scale[s], 1e-36f); // never 0: -inf times 0 is no number
+                if (j >= tiles_full) { // only the last tiles
+                    #pragma unroll
+                    for (i32 m = 0; m < m_tiles; m++)
+                        #pragma unroll
+                        for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8
+                            const i32 last = args.seq_k - 1 - j * tile_k - lane % 4 * 2; // of the keys this lane's columns may see
+                            #pragma unroll
+                            for (i32 n = 0; n < tile_k / 8; n++)
+                                #pragma unroll
+                                for (i32 e = 0; e < 2; e++)
+                                    if (n * 8 + e > last) rS[m][n][2 * h + e] = hidden;
+                            #pragma unroll
+                            for (i32 s = 0; s < 2; s++)
+                                if (s * 64 > last) r_scale[m][h][s] = -minus_inf; // no key seen: the largest score, hidden, becomes -inf
+                        }
+                }
+
+                // ---- stage 6/7: softmax -------------------------------------------------------------------------------------------------------
+                // in : rS, r_scale      out: rP packed fp8_e4m3, A fragment of PV: rows l/4, l/4+8, keys as the scores are held
+                float rF[m_tiles][tile_k / 8][4];
+                #pragma unroll
+                for (i32 m = 0; m < m_tiles; m++) {
+                    float top[2] = {minus_inf, minus_inf}; // of the rows, in log2 units
+                    #pragma unroll
+                    for (i32 h = 0; h < 2; h++) // rows l/4, l/4+8
+                        #pragma unroll
+                        for (i32 s = 0; s < 2; s++) {
+                            i32 most = hidden;
+                            #pragma unroll
+                            for (i32 n = s * 8; n < (s + 1) * 8; n++) most = max(max(most, rS[m][n][2 * h]), rS[m][n][2 * h + 1]);
+                            top[h] = fmaxf(top[h], (float)most * r_scale[m][h][s]);
+                        }
+                    #pragma unroll
+                    for (i32 lanes = 1; lanes < 4; lanes *= 2) // the quad holds the row
+                        #pragma unroll
+                        for (i32 h = 0; h < 2; h++) top[h] = fmaxf(top[h], __shfl_xor_sync(~0u, top[h], lanes));
+                    #pragma unroll
+                    for (i32 n = 0; n < tile_k / 8; n++)
+                        #pragma unroll
+                        for (i32 e = 0; e < 4; e++) rF[m][n][e] = (float)rS[m][n][e];
+                    if (j >= tiles_full) {
+                        #pragma unroll
+                        for (i32 n = 0; n < tile_k / 8; n++)
+                            #pragma unroll
+                            for (i32 e = 0; e < 4; e++)
+                                if (rF[m][n][e] == (float)hidden) rF[m][n][e] = minus_inf;
+                    }
+                    bool grown = false;
+                    #pragma unroll
+                    for (i32 h = 0; h < 2; h++) grown |= top[h] > r_max[m][h] + 4.0f;
+                    if (__any_sync(~0u, grown)) {
+                        #pragma unroll
+                        for (i32 h = 0; h < 2; h++) {
+                            const float max_new = top[h] > r_max[m][h] + 4.0f ? top[h] : r_max[m][h];
+                            const float shrink = ex2(r_max[m][h] - max_new);
+                            r_sum[m][h] *= shrink;
+                            #pragma unroll
+                            for (i32 n = 0; n < 17; n++) rO[m][n][2 * h] *= shrink, rO[m][n][2 * h + 1] *= shrink;
+                            r_max[m][h] = max_new;
+                        }
+                    }
+                    #pragma unroll
+                    for (i32 h = 0; h < 2; h++) {
+                        const float shift = log2_p_one - r_max[m][h]; // score * scale + shift is log2 P, p = 1 at log2_p_one
+                        #pragma unroll
+                        for (i32 n = 0; n < tile_k / 8; n++) {
+                            rF[m][n][2 * h] = ex2(rF[m][n][2 * h] * r_scale[m][h][n / 8] + shift);
+                            rF[m][n][2 * h + 1] = ex2(rF[m][n][2 * h + 1] * r_scale[m][h][n / 8] + shift);
+                        }
+                    }
+                    #pragma unroll
+                    for (i32 step = 0; step < pv_steps; step++)
+                        #pragma unroll
+                        for (i32 r = 0; r < 4; r++) { // register r: rows l/4 + 8 (r % 2), second half of the step's keys for r >= 2
+                            const i32 n = step * 4 + r / 2 * 2, e = r % 2 * 2;
+                            rP[m][step][r] = pack_e4m3x4(rF[m][n][e], rF[m][n][e + 1], rF[m][n + 1][e], rF[m][n + 1][e + 1]);
+                        }
+                }
+                kept_tiles = tiles_full; // where keys are masked, they are made -inf
+            }
+            mbar_arrive_warp(k_empty + 8 * slot, lane);
+
+            // ---- stage 7/7: pv_gemm ---------------------------------------------------------------------------------------------------
+            // in : rP, V tile [panel][d_v][128 bytes] fp8_e4m3, transposed, swizzled, in slot `slot`      out, once waited for: rO
+            const u32 desc_v = desc_v_first + slot * (smem_v_stride / 16);
+            rO[0][d_v / 8][0] = rO[0][d_v / 8][2] = 0.0f; // the row sum is of this tile alone
+            wgmma_pin(rO[0][d_v / 8]);
+            wgmma_fence();
+            wgmma_pv(rO[0], rP[0][0], desc_v + 0, j % flush_tiles != 0); // keys 0...
+            wgmma_pv(rO[0], rP[0][1], desc_v + 2, true); // keys 32...
+            wgmma_pv(rO[0], rP[0][2], desc_v + 4, true); // keys 64...
+            wgmma_pv(rO[0], rP[0][3], desc_v + 6, true); // keys 96...
+            wgmma_commit();
+            const u32 v_read = v_empty + 8 * slot;
+            j++;
+            if (++slot == stages) slot = 0, phase ^= 1;
+            if (j < tiles) mbar_wait(k_full + 8 * slot, phase);
+            wgmma_wait<0>();
+            mbar_arrive_warp(v_read, lane);
+            r_sum[0][0] += rO[0][d_v / 8][0]; // fp32 adds the row sum of each tile, of which the tensor core loses up to 1 % over several
+            r_sum[0][1] += rO[0][d_v / 8][2];
+        }
+
+        mbar_arrive_warp(q_empty, lane);
+        q_phase ^= 1;
+
+        // ---- flush of the last tiles: O = master * 2^(old maximum - new maximum) + rO; the tensor core's own sums keep 13 bits ------
+        // master: [warpgroup][d_v / 8][thread][4] fp32, each thread its own     flushed: [row] the maximum that master is relative to
+        const i32 thread = thread_index_again() - 128; // of the consumers
+        float4 *s_master = (float4 *)(smem + smem_master) + thread / 128 * (d_v / 8 * 128) + thread % 128;
+        float *s_flushed = (float *)(smem + smem_flushed) + thread / 32 * 16 + thread % 32 / 4;
+        const bool first = tiles <= flush_tiles;
+        float shrink[2]; // of what was flushed before
+        #pragma unroll
+        for (i32 h = 0; h < 2; h++) shrink[h] = first ? 0.0f : ex2(s_flushed[8 * h] - r_max[0][h]);
+        #pragma unroll
+        for (i32 n = 0; n < d_v / 8 && !first; n++) {
+            const float4 old = s_master[n * 128];
+            rO[0][n][0] += old.x * shrink[0];
+            rO[0][n][1] += old.y * shrink[0];
+            rO[0][n][2] += old.z * shrink[1];
+            rO[0][n][3] += old.w * shrink[1];
+        }
+
+    {
+        const i32 block_again = same_again(block);
+        // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
+        // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
+        //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
+        const i32 q_tile = args.q_tile_first + block_again % args.q_tile_launch;
+        const i32 head = block_again / args.q_tile_launch; // batch * heads_q + query head
+        const i32 batch = head / args.heads_q, q_head = head % args.heads_q;
+        const i32 kv_index = batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
+        const i32 row_first = q_tile * tile_q;
+        const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
+        const i32 tiles_full = args.seq_k / tile_k;
+
         // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
-        const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
-        u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h;
-        bool bad = false;
+        bool seen[m_tiles][2]; // false: the row sees no key at all, O = 0 and LSE = -inf
+        float inv[m_tiles][2];
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
             for (i32 h = 0; h < 2; h++) {
                 const i32 tile_row = (warp) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
                 float sum = r_sum[m][h];
-                if (row >= args.seq_q) continue;
-                const bool seen = sum > 0.0f; // false: no key at all, O = 0 and LSE = -inf
-                const float inv = seen ? 1.0f / sum : 0.0f;
-                if (args.lse && lane % 4 == 0) {
-                    float lse = seen ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
-                    if (seen) lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
+                seen[m][h] = sum > 0.0f;
+                inv[m][h] = seen[m][h] ? 1.0f / sum : 0.0f;
+                if (args.lse && lane % 4 == 0 && row < args.seq_q) {
+                    float lse = seen[m][h] ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
+                    if (seen[m][h]) lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
                     ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
                 }
-                u16 *g_row = g_o + (i64)row * args.o_stride_n;
+            }
+
+        const float2 *g_v_scale = (const float2 *)((const float *)args.v_scale + (i64)kv_index * 2 * d_v) + lane % 4; // [d_v] scales, then [d_v] means
+        const bool has_keys = args.seq_k > 0; // without keys no scale was written
+        u32 rO_io[m_tiles][d_v / 8][2]; // pairs of columns, rows l/4, l/4+8
+        bool bad = false;
+        #pragma unroll
+        for (i32 n = 0; n < d_v / 8; n++) { // no branch in it: all loads are under way together
+            const float2 scale = has_keys ? g_v_scale[n * 4] : float2{0.0f, 0.0f};
+            const float2 mean = has_keys ? g_v_scale[d_v / 2 + n * 4] : float2{0.0f, 0.0f};
+            #pragma unroll
+            for (i32 m = 0; m < m_tiles; m++)
                 #pragma unroll
-                for (i32 n = 0; n < d_v / 8; n++) {
-                    const i32 c = n * 8 + lane % 4 * 2;
-                    float x = 0.0f, y = 0.0f;
-                    if (seen) { // without keys no scale was written either
-                        x = rO[m][n][2 * h] * inv * g_v_scale[c];
-                        y = rO[m][n][2 * h + 1] * inv * g_v_scale[c + 1];
-                    }
-                    const u32 pair = narrow2(x, y);
-                    bad |= (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
-                    if (args.vector_io & 8) {
-                        *(u32 *)(g_row + c) = pair;
-                    } else {
-                        g_row[c] = (u16)pair;
-                        g_row[c + 1] = (u16)(pair >> 16);
+                for (i32 h = 0; h < 2; h++) {
+                    const float x = rO[m][n][2 * h] * inv[m][h] * scale.x + mean.x, y = rO[m][n][2 * h + 1] * inv[m][h] * scale.y + mean.y;
+                    const u32 pair = seen[m][h] ? narrow2(x, y) : 0;
+                    rO_io[m][n][h] = pair;
+                    const bool infinite = (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
+                    bad |= infinite && row_first + (warp) * 16 + lane / 4 + 8 * h < args.seq_q;
+                }
+        }
+        if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
+
+        u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h + lane % 4 * 2;
+        const bool whole_pairs = (args.vector_io & 8) != 0; // O's rows begin at multiples of 4 bytes
+        #pragma unroll
+        for (i32 m = 0; m < m_tiles; m++)
+            #pragma unroll
+            for (i32 h = 0; h < 2; h++) {
+                const i32 row = row_first + (warp) * 16 + lane / 4 + 8 * h;
+                u16 *g_row = g_o + (i64)row * args.o_stride_n;
+                if (row >= args.seq_q) continue;
+                if (whole_pairs) {
+                    #pragma unroll
+                    for (i32 n = 0; n < d_v / 8; n++) *(u32 *)(g_row + n * 8) = rO_io[m][n][h];
+                } else {
+                    #pragma unroll
+                    for (i32 n = 0; n < d_v / 8; n++) {
+                        g_row[n * 8] = (u16)rO_io[m][n][h];
+                        g_row[n * 8 + 1] = (u16)(rO_io[m][n][h] >> 16);
                     }
                 }
             }
-        if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
+    }
     }
 }

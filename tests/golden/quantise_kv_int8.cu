@@ -1,9 +1,9 @@
-// int8_fp8_d128_quantise_kv_q128_k128_s2_w8_sm_90a_bf16
+// int8_fp8_d128_quantise_kv_q192_k128_s2_w12_f16_sm_90a_bf16
 // K and V quantised to tile images in the workspace, by their statistics over the sequence (QK in int8, PV in fp8_e4m3)
 //
-// spec int8_fp8_d128 (hash 6c5999fa1d7a38fe)   variant q128_k128_s2_w8   target sm_90a   io bf16   mask none
+// spec int8_fp8_d128 (hash ade2dc89153956ff)   variant q192_k128_s2_w12_f16   target sm_90a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/quantise_kv.cu.tl
-// again: sagegen expand --spec specs/int8_fp8_d128.yaml --role quantise_kv --arch sm_90a --io bf16 --mask none --variant q128_k128_s2_w8
+// again: sagegen expand --spec specs/int8_fp8_d128.yaml --role quantise_kv --arch sm_90a --io bf16 --mask none --variant q192_k128_s2_w12_f16
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -67,7 +67,7 @@ constexpr i32 head_dim_qk = 128;              // elements of a Q or K row
 constexpr i32 head_dim_v = 128;               // elements of a V or O row
 constexpr i32 d_qk = 128;                     // head_dim_qk, padded with zeros to the depth of the MMA
 constexpr i32 d_v = 128;                      // head_dim_v, padded with zeros to the width of the MMA
-constexpr i32 tile_q = 128;                   // query rows of a block
+constexpr i32 tile_q = 192;                   // query rows of a block
 constexpr i32 tile_k = 128;                   // keys of a tile
 
 // ---- workspace images: a tile is stored as shared memory holds it, swizzled, so that one linear copy loads it ------
@@ -83,7 +83,7 @@ constexpr i32 k_scales = 8;                   // fp32 scales behind K's data: fo
 constexpr i32 q_tile_bytes = q_data_bytes;
 constexpr i32 k_tile_bytes = k_data_bytes + 4 * k_scales;
 constexpr i32 v_tile_bytes = v_data_bytes;
-static_assert(q_tile_bytes == 16384 && k_tile_bytes == 16416 && v_tile_bytes == 16384, "workspace layout");
+static_assert(q_tile_bytes == 24576 && k_tile_bytes == 16416 && v_tile_bytes == 16384, "workspace layout");
 
 constexpr i32 threads = 256;
 constexpr i32 chunks = d_qk / 8;             // 16-byte chunks of a Q or K row
@@ -257,6 +257,23 @@ __device__ __forceinline__ u32 pack_e4m3x4(float a, float b, float c, float d)
     return r;
 }
 
+// Four packed e4m3 to fp32, exactly. PTX ISA 9.7.9.21, sm_89.
+__device__ __forceinline__ void unpack_e4m3x4(float (&x)[4], u32 codes)
+{
+    asm("{ .reg .b16 lo, hi, a, b;\n"
+        ".reg .b32 pair;\n"
+        "mov.b32 {lo, hi}, %4;\n"
+        "cvt.rn.f16x2.e4m3x2 pair, lo;\n"
+        "mov.b32 {a, b}, pair;\n"
+        "cvt.f32.f16 %0, a;\n"
+        "cvt.f32.f16 %1, b;\n"
+        "cvt.rn.f16x2.e4m3x2 pair, hi;\n"
+        "mov.b32 {a, b}, pair;\n"
+        "cvt.f32.f16 %2, a;\n"
+        "cvt.f32.f16 %3, b; }"
+        : "=f"(x[0]), "=f"(x[1]), "=f"(x[2]), "=f"(x[3]) : "r"(codes));
+}
+
 // A tensor is K or V of one head. Pieces of work, in the order in which blocks take them up:
 //   the parts of the first `lead` tensors' statistics;
 //   for each further tensor: the parts of its statistics, then the tiles of the tensor `lead` before it;
@@ -264,9 +281,9 @@ __device__ __forceinline__ u32 pack_e4m3x4(float a, float b, float c, float d)
 //   where LSE is wanted: the tiles of Q, for what smoothing took from their scores.
 // Blocks draw numbers, since nothing is said about the order in which they start: whoever waits for statistics waits for blocks that run.
 // grid: as many blocks as pieces
-extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_kv_q128_k128_s2_w8_sm_90a_bf16(const __grid_constant__ kernel_args args)
+extern "C" __global__ void __launch_bounds__(threads, 2) int8_fp8_d128_quantise_kv_q192_k128_s2_w12_f16_sm_90a_bf16(const __grid_constant__ kernel_args args)
 {
-    __shared__ __align__(16) u8 smem[17408];
+    __shared__ __align__(16) u8 smem[18944];
     const i32 tid = threadIdx.x;
     const i32 tensors = 2 * args.batch * args.heads_kv; // K and V in turn
     bool bad = false; // a non-finite element was seen
@@ -374,10 +391,13 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
             const i32 first = (i32)((u64)args.seq_k * (u32)part / (u32)parts), count = (i32)((u64)args.seq_k * ((u32)part + 1) / (u32)parts) - first;
             const i64 load_stride = stats_rows * args.v_stride_n;
             const u16 *g_rows = (const u16 *)args.v + batch * args.v_stride_b + kv_head * args.v_stride_h + first * args.v_stride_n;
+            float sum[8];
             u32 low[4], high[4]; // packed pairs
             bool repair = false; // second run: non-finite elements count as 0
             #pragma unroll 1
             for (;;) {
+                #pragma unroll
+                for (i32 i = 0; i < 8; i++) sum[i] = 0.0f;
                 #pragma unroll
                 for (i32 i = 0; i < 4; i++) low[i] = largest2, high[i] = largest2 ^ 0x80008000u;
                 #pragma unroll 1
@@ -395,6 +415,8 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                     #pragma unroll
                     for (i32 j = 0; j < 8; j++) {
                         if (repair) drop_nonfinite(raw[j], bad);
+                        #pragma unroll
+                        for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16)); // rows that do not exist are 0
                         if (j * stats_rows < count - n) {
                             #pragma unroll
                             for (i32 i = 0; i < 4; i++) low[i] = min2(low[i], raw[j][i]), high[i] = max2(high[i], raw[j][i]);
@@ -402,6 +424,8 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                     }
                 }
                 bool ok = true;
+                #pragma unroll
+                for (i32 i = 0; i < 8; i++) ok &= fabsf(sum[i]) <= 3.402823466e38f;
                 #pragma unroll
                 for (i32 i = 0; i < 4; i++) ok &= finite2(low[i]) && finite2(high[i]);
                 if (ok || repair) break;
@@ -411,6 +435,17 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
             // ---- join the rows of threads, in a fixed order ----------------------------------------------------------------------------
             float *g_out = (float *)args.stats + (i64)(tensor / 2 * parts + part) * 4 * stats_width; // rows: sum of K; sum, minimum, maximum of V
             u32 *s_part = (u32 *)smem;                                                  // [word][row][chunk], words stats_pitch apart
+            #pragma unroll
+            for (i32 i = 0; i < 8; i++) s_part[i * stats_pitch + tid] = __float_as_uint(sum[i]);
+            __syncthreads();
+            for (i32 w = tid; w < stats_width; w += threads) {
+                const u32 *s_word = s_part + w / stats_chunks * stats_pitch + w % stats_chunks;
+                float total = 0.0f;
+                #pragma unroll
+                for (i32 r = 0; r < stats_rows; r++) total += __uint_as_float(s_word[r * stats_chunks]);
+                g_out[stats_width + w % stats_chunks * 8 + w / stats_chunks] = total;
+            }
+            __syncthreads();
             #pragma unroll
             for (i32 i = 0; i < 4; i++) s_part[i * stats_pitch + tid] = low[i], s_part[(4 + i) * stats_pitch + tid] = high[i];
             __syncthreads();
@@ -437,15 +472,18 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
             float *g_scale = (float *)args.v_scale + head * 2 * d_v;
             for (i32 c = tid; c < d_v; c += threads) {
                 float low = 3.402823466e38f, high = -3.402823466e38f;
+                float total = 0.0f;
                 #pragma unroll 16
                 for (i32 s = 0; s < parts; s++) {
                     const float *g_row = g_stats + ((i64)s * 4 + 1) * stats_width + c;
+                    total += g_row[0];
                     low = fminf(low, g_row[stats_width]);
                     high = fmaxf(high, g_row[2 * stats_width]);
                 }
-                const float amax = fmaxf(high, -low);
+                const float mean = total / (float)args.seq_k;
+                const float amax = fmaxf(high - mean, mean - low);
                 g_scale[c] = amax > 1e-30f ? amax * 0.00223214296f : 1.0f; // amax maps to 448
-                g_scale[d_v + c] = 0.0f;
+                g_scale[d_v + c] = mean;
             }
             __syncthreads();
             if (tid == 0) count_set(&g_progress[1 + tensor], (u32)parts + 1);
@@ -597,18 +635,23 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
 
         // ---- scales of the channels, over the whole sequence -----------------------------------------------------------------------
         u8 *s_image = smem;                          // [d_v][groups] chunks of 16 bytes
-        float *s_inv = (float *)(smem + v_data_bytes); // [8][d_v / 8] codes per unit, of channel 8 j + i at [i][j]
+        constexpr i32 errors_pitch = d_v + 8;        // floats; a word's channels lie beside those of other words in the banks
+        float *s_word_error = (float *)smem;         // [4 * groups][errors_pitch] of the four keys of a word, before the image takes its place
+        float *s_inv = (float *)(smem + tile_k * errors_pitch); // [8][d_v / 8] codes per unit, of channel 8 j + i at [i][j]
+        float *s_mean = s_inv + d_v;
+        float *s_share = s_inv + 2 * d_v; // what a key of the later 8 of 16 takes of the tile's rounding errors, by channel
         float *g_scale = (float *)args.v_scale + head * 2 * d_v; // value = code * scale
         if (tid == 0) count_wait(&g_progress[1 + tensor], (u32)parts + 1);
         __syncthreads();
         for (i32 w = tid; w < d_v; w += threads) {
             const i32 c = w % (d_v / 8) * 8 + w / (d_v / 8);
             s_inv[w] = 1.0f / g_scale[c];
+            s_mean[w] = g_scale[d_v + c];
         }
         __syncthreads();
 
-        // ---- codes: a word of each of 8 channels ----------------------------------------------------------------------------------
-        // Chunk n = channel * groups + group lies at n ^ channel / 8 % 8: neither these stores nor the loads below meet in a bank.
+        // ---- nearest codes, and the errors that they leave: value = code + error, in units of the channel's scale --------------------------
+        u32 codes[items][8];
         #pragma unroll
         for (i32 i = 0; i < items; i++) {
             const i32 item = i * threads + tid, word = item / 8 % 4, group = item / 32 % groups;
@@ -618,14 +661,51 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                 if (!finite2(magnitude2(raw[i][k]))) drop_nonfinite(raw[i][k], bad);
             #pragma unroll
             for (i32 e = 0; e < 8; e++) {
-                float y[4];
+                float y[4], nearest[4], error = 0.0f;
                 #pragma unroll
                 for (i32 k = 0; k < 4; k++) {
                     y[k] = widen((u16)(raw[i][k][e / 2] >> e % 2 * 16));
+                    const i32 key = group * 16 + 2 * word + (k / 2 * 8 + k % 2);
+                    y[k] = key < keys_left ? y[k] - s_mean[e * (d_v / 8) + chunk] : 0.0f;
                     y[k] *= s_inv[e * (d_v / 8) + chunk];
                 }
+                codes[i][e] = pack_e4m3x4(y[0], y[1], y[2], y[3]);
+                unpack_e4m3x4(nearest, codes[i][e]);
+                #pragma unroll
+                for (i32 k = 0; k < 4; k++) error += __fsub_rn(y[k], nearest[k]); // never one operation with the product that made y
+                s_word_error[(group * 4 + word) * errors_pitch + e * (d_v / 8) + chunk] = error;
+            }
+        }
+        __syncthreads();
+        for (i32 w = tid; w < d_v; w += threads) {
+            float error = 0.0f;
+            #pragma unroll 8
+            for (i32 n = 0; n < 4 * groups; n++) error += s_word_error[n * errors_pitch + w];
+            s_share[w] = error * 0.01171875f;
+        }
+        __syncthreads();
+
+        // ---- codes: a word of each of 8 channels; bytes 2 and 3, keys of the later 8 of 16, are rounded again with their share ----------------
+        // Chunk n = channel * groups + group lies at n ^ channel / 8 % 8: neither these stores nor the loads below meet in a bank.
+        #pragma unroll
+        for (i32 i = 0; i < items; i++) {
+            const i32 item = i * threads + tid, word = item / 8 % 4, group = item / 32 % groups;
+            const i32 chunk = item / (32 * groups) * 8 + item % 8;
+            #pragma unroll
+            for (i32 e = 0; e < 8; e++) {
+                float y[4];
+                #pragma unroll
+                for (i32 k = 2; k < 4; k++) {
+                    y[k] = widen((u16)(raw[i][k][e / 2] >> e % 2 * 16));
+                    const i32 key = group * 16 + 2 * word + (k / 2 * 8 + k % 2);
+                    y[k] = key < keys_left ? y[k] - s_mean[e * (d_v / 8) + chunk] : 0.0f;
+                    y[k] *= s_inv[e * (d_v / 8) + chunk];
+                    y[k] = group * 16 + 2 * word + (k / 2 * 8 + k % 2) < keys_left ? __fadd_rn(y[k], s_share[e * (d_v / 8) + chunk]) : 0.0f;
+                }
+                const u32 later = pack_e4m3x4(y[2], y[3], 0.0f, 0.0f);
                 const i32 place = ((chunk * 8 + e) * groups + group) ^ chunk % 8;
-                *(u32 *)(s_image + place * 16 + word * 4) = pack_e4m3x4(y[0], y[1], y[2], y[3]);
+                // bytes 0 and 1 of the nearest codes, then the later keys
+                *(u32 *)(s_image + place * 16 + word * 4) = __byte_perm(codes[i][e], later, 0x5410);
             }
         }
         __syncthreads();

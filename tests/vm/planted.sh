@@ -60,6 +60,9 @@ planted "$unwritten" int8_fp8_d64 sm_89 stage/quant_qk.cu.tl 'count_wait'
 planted "$unwritten" int8_fp8_d64 sm_89 stage/quant_v.cu.tl 'count_wait'
 planted "$unwritten" fp4_d64 sm_120a stage/quant_k_mean.cu.tl 'count_wait'
 planted "$unwritten" fp4_d64 sm_120a stage/quant_v_fp4.cu.tl 'count_wait'
+diffused=$(dirname "$0")/../gpu/specs/int8_fp8_v_diffused.yaml
+planted "$race" "$diffused" sm_90a stage/quant_v_diffused.cu.tl '^__syncthreads' 1
+planted "$race" "$diffused" sm_90a stage/quant_v_diffused.cu.tl '^__syncthreads' 2
 planted "warp diverged where convergence is required" int8_fp8_d64 sm_89 stage/stats_part.cu.tl 'count_set'
 only=properties
 planted "$unwritten" int8_fp8_d64 sm_89 stage/quant_lse_bias.cu.tl 'count_wait'
