@@ -1,9 +1,9 @@
-// int8_fp8_d128_attn_fwd_q192_k128_s2_w12_f16_sm_90a_bf16_none
+// int8_fp8_d128_attn_fwd_q192_k128_s3_w12_f16_sm_90a_bf16_none
 // O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp8_e4m3
 //
-// spec int8_fp8_d128 (hash ade2dc89153956ff)   variant q192_k128_s2_w12_f16   target sm_90a   io bf16   mask none
+// spec int8_fp8_d128 (hash 491f6fc727138d28)   variant q192_k128_s3_w12_f16   target sm_90a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/attn_fwd_sm90.cu.tl
-// again: sagegen expand --spec specs/int8_fp8_d128.yaml --role attn_fwd --arch sm_90a --io bf16 --mask none --variant q192_k128_s2_w12_f16
+// again: sagegen expand --spec specs/int8_fp8_d128.yaml --role attn_fwd --arch sm_90a --io bf16 --mask none --variant q192_k128_s3_w12_f16
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -89,24 +89,24 @@ constexpr i32 warps = 12;                           // consumer warps, 16 rows e
 constexpr i32 warpgroups = warps / 4;              // consumer warpgroups, 64 rows each
 constexpr i32 threads = 128 + 32 * warps;          // warpgroup 0 is the producer
 constexpr i32 m_tiles = 1;                         // 16-row tiles of a warp
-constexpr i32 stages = 2;                          // K and V tiles in flight
+constexpr i32 stages = 3;                          // K and V tiles in flight
 constexpr i32 flush_tiles = 16;                  // tiles that the tensor core sums by itself
 constexpr float log2_p_one = 4.80735493f;  // log2 of what p = 1 is stored as, leaving room for lazy rescaling
 
 // ---- shared memory ----------------------------------------------------------------------------------------------------
 //   Q        offset      0   24576 bytes  [192][128] int8, panels of 128 bytes, swizzled
-//   K        offset  24576   34816 bytes  2 x [128][128] int8, panels of 128 bytes, swizzled; scales
-//   V        offset  59392   34816 bytes  2 x [128][128] fp8_e4m3 transposed, panels of 128 bytes, swizzled; 8 rows of ones
-//   master   offset  94208   98304 bytes  O in fp32 up to the last flush: [warpgroup][d_v / 8][thread][4]
-//   flushed  offset 192512     768 bytes  [row] the maximum that master is relative to
-//   barriers offset 193280      80 bytes  mbarriers, table below
+//   K        offset  24576   52224 bytes  3 x [128][128] int8, panels of 128 bytes, swizzled; scales
+//   V        offset  76800   52224 bytes  3 x [128][128] fp8_e4m3 transposed, panels of 128 bytes, swizzled; 8 rows of ones
+//   master   offset 129024   98304 bytes  O in fp32 up to the last flush: [warpgroup][d_v / 8][thread][4]
+//   flushed  offset 227328     768 bytes  [row] the maximum that master is relative to
+//   barriers offset 228096     112 bytes  mbarriers, table below
 constexpr i32 smem_q = 0;
 constexpr i32 smem_k = 24576, smem_k_stride = 17408;
-constexpr i32 smem_v = 59392, smem_v_stride = 17408;
-constexpr i32 smem_master = 94208, smem_flushed = 192512;
-constexpr i32 smem_barriers = 193280;
+constexpr i32 smem_v = 76800, smem_v_stride = 17408;
+constexpr i32 smem_master = 129024, smem_flushed = 227328;
+constexpr i32 smem_barriers = 228096;
 static_assert(smem_k >= q_tile_bytes && smem_k_stride >= k_tile_bytes && smem_v_stride >= v_tile_bytes + 8 * v_row_bytes, "regions overlap");
-static_assert(smem_barriers + (2 + 4 * stages) * 8 <= 193360, "shared memory of the launch");
+static_assert(smem_barriers + (2 + 4 * stages) * 8 <= 228208, "shared memory of the launch");
 
 // ---- barriers (mbarriers, 8 bytes each) ---------------------------------------------------------------------------------
 //   q_full            producer arrives with the bytes of Q     phase = query tile of the block
@@ -416,7 +416,7 @@ __device__ __forceinline__ u32 narrow2(float lo, float hi)
 }
 
 // grid: at most batch * heads_q * q_tile_launch   O rows past seq_q are not written   LSE: natural log
-extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_q192_k128_s2_w12_f16_sm_90a_bf16_none(const __grid_constant__ kernel_args args)
+extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_q192_k128_s3_w12_f16_sm_90a_bf16_none(const __grid_constant__ kernel_args args)
 {
     extern __shared__ __align__(1024) u8 smem[];
     const float minus_inf = __int_as_float(0xff800000);

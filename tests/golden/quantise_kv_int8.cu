@@ -1,9 +1,9 @@
-// int8_fp8_d128_quantise_kv_q192_k128_s2_w12_f16_sm_90a_bf16
+// int8_fp8_d128_quantise_kv_q192_k128_s3_w12_f16_sm_90a_bf16
 // K and V quantised to tile images in the workspace, by their statistics over the sequence (QK in int8, PV in fp8_e4m3)
 //
-// spec int8_fp8_d128 (hash ade2dc89153956ff)   variant q192_k128_s2_w12_f16   target sm_90a   io bf16   mask none
+// spec int8_fp8_d128 (hash 491f6fc727138d28)   variant q192_k128_s3_w12_f16   target sm_90a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/quantise_kv.cu.tl
-// again: sagegen expand --spec specs/int8_fp8_d128.yaml --role quantise_kv --arch sm_90a --io bf16 --mask none --variant q192_k128_s2_w12_f16
+// again: sagegen expand --spec specs/int8_fp8_d128.yaml --role quantise_kv --arch sm_90a --io bf16 --mask none --variant q192_k128_s3_w12_f16
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -281,7 +281,7 @@ __device__ __forceinline__ void unpack_e4m3x4(float (&x)[4], u32 codes)
 //   where LSE is wanted: the tiles of Q, for what smoothing took from their scores.
 // Blocks draw numbers, since nothing is said about the order in which they start: whoever waits for statistics waits for blocks that run.
 // grid: as many blocks as pieces
-extern "C" __global__ void __launch_bounds__(threads, 2) int8_fp8_d128_quantise_kv_q192_k128_s2_w12_f16_sm_90a_bf16(const __grid_constant__ kernel_args args)
+extern "C" __global__ void __launch_bounds__(threads, 2) int8_fp8_d128_quantise_kv_q192_k128_s3_w12_f16_sm_90a_bf16(const __grid_constant__ kernel_args args)
 {
     __shared__ __align__(16) u8 smem[18944];
     const i32 tid = threadIdx.x;

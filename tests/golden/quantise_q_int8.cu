@@ -1,9 +1,9 @@
-// int8_fp8_d128_quantise_q_q192_k128_s2_w12_f16_sm_90a_bf16
+// int8_fp8_d128_quantise_q_q192_k128_s3_w12_f16_sm_90a_bf16
 // Q quantised to tile images in the workspace (QK in int8, PV in fp8_e4m3)
 //
-// spec int8_fp8_d128 (hash ade2dc89153956ff)   variant q192_k128_s2_w12_f16   target sm_90a   io bf16   mask none
+// spec int8_fp8_d128 (hash 491f6fc727138d28)   variant q192_k128_s3_w12_f16   target sm_90a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/quantise_q.cu.tl
-// again: sagegen expand --spec specs/int8_fp8_d128.yaml --role quantise_q --arch sm_90a --io bf16 --mask none --variant q192_k128_s2_w12_f16
+// again: sagegen expand --spec specs/int8_fp8_d128.yaml --role quantise_q --arch sm_90a --io bf16 --mask none --variant q192_k128_s3_w12_f16
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -181,7 +181,7 @@ __device__ __forceinline__ u32 pack_s8x4(float a, float b, float c, float d, flo
 }
 
 // grid: Q tiles of all heads
-extern "C" __global__ void __launch_bounds__(threads, 2) int8_fp8_d128_quantise_q_q192_k128_s2_w12_f16_sm_90a_bf16(const __grid_constant__ kernel_args args)
+extern "C" __global__ void __launch_bounds__(threads, 2) int8_fp8_d128_quantise_q_q192_k128_s3_w12_f16_sm_90a_bf16(const __grid_constant__ kernel_args args)
 {
     __shared__ __align__(16) u8 smem[1536];
     const i32 tid = threadIdx.x;

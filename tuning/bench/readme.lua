@@ -114,6 +114,42 @@ function blocks.d128() return bench("--d 128 --markdown") end
 function blocks.d64() return bench("--d 64 --markdown") end
 function blocks.d256() return bench("--d 256 --markdown") end
 
+-- The forms of the Hopper kernels that one run compared, by problem.
+local STEPS_RUN = "7"
+local STEPS = {
+  { "int8_fp8 default of then", "int8_fp8, its form until now" },
+  { "int8_fp8 on_overflow, persistent, flush 16", "**int8_fp8, its form now**" },
+  { "fp8_fp8 on_overflow, persistent, flush 16", "fp8_fp8, its form now" },
+  { "fp8_fp8 on_overflow, persistent", "the same, flush every 8 tiles" },
+  { "int8_fp8 on_overflow, persistent", "int8_fp8, flush every 8 tiles" },
+  { "int8_fp8 each_tile, flush 8, persistent", "... and a maximum for each tile" },
+  { "int8_fp16 on_overflow, lazy, persistent", "int8_fp16, its form now" },
+}
+local STEPS_PROBLEMS = {
+  { "d 128, 1024", d = 128, n = 1024 }, { "8192", d = 128, n = 8192 }, { "8192 causal", d = 128, n = 8192, causal = true },
+  { "1 x 32768", d = 128, n = 32768 }, { "d 64, 8192", d = 64, n = 8192 },
+}
+
+function blocks.steps()
+  local record, lines = load_json("hopper_steps.json"), {}
+  local names, marks = {}, {}
+  for i, problem in ipairs(STEPS_PROBLEMS) do names[i], marks[i] = problem[1], "---" end
+  lines[1] = "| TOPS, attention alone | " .. table.concat(names, " | ") .. " |"
+  lines[2] = "|---|" .. table.concat(marks, "|") .. "|"
+  for _, step in ipairs(STEPS) do
+    local cells = {}
+    for i, problem in ipairs(STEPS_PROBLEMS) do
+      cells[i] = ""
+      for _, row in ipairs(record) do
+        local asked = row.run == STEPS_RUN and row.form == step[1] and row.mode == "kernel" and tostring(row.causal) == tostring(problem.causal or false)
+        if asked and tonumber(row.d) == problem.d and tonumber(row.n) == problem.n then cells[i] = tostring(row.tops) end
+      end
+    end
+    lines[#lines + 1] = ("| %s | %s |"):format(step[2], table.concat(cells, " | "))
+  end
+  return table.concat(lines, "\n")
+end
+
 -- -- FP4: errors by recipe --------------------------------------------------------
 
 local KINDS = { "normal", "outlier", "runs" }
