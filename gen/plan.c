@@ -230,7 +230,7 @@ static int registers_estimate(const struct plan *p, const struct spec *spec, boo
     const int output = p->d_v / 2 * p->m_tiles, scores = p->tile_k / 2 * p->m_tiles, packed = p->v_row_bytes / 8 * p->m_tiles;
     const bool fresh = wgmma && spec->v_format == SPEC_FORMAT_FP8_E4M3 && p->flush_tiles == 1;
     const int q = (p->q_resident ? p->qk_row_bytes / 8 : 8) * p->m_tiles;
-    if (wgmma && overlap == SPEC_OVERLAP_QK) return output + scores + packed + (p->int_max ? 52 : 60);
+    if (wgmma && overlap == SPEC_OVERLAP_QK) return output + scores + packed + scores / 8 + (p->int_max ? 36 : 48);
     if (wgmma && overlap == SPEC_OVERLAP_PV) return output + (fresh ? p->d_v / 2 : 0) + scores + packed + 36; // P stays beside the next scores
     if (wgmma) return output + (fresh ? p->d_v / 2 : 0) + scores + packed / 2 + (p->flush_tiles > 1 ? 24 : 36);
     if (p->fp4) return output + scores + q + 64; // float scores from the start, of 64 keys at a time
@@ -318,7 +318,7 @@ static const char *applicable_halves(const struct plan *p, const struct spec *sp
     REFUSE(strcmp(p->max, spec_max_text(SPEC_MAX_ON_OVERFLOW)) != 0,
            "overlap = qk needs schedule.max: on_overflow, and head room: softmax.lazy_rescale_log2 or tune.in_place")
     REFUSE(spec->v_format == SPEC_FORMAT_FP8_E4M3 && p->flush_tiles == 1, "overlap = qk needs sums in place: pv.accumulate.flush_tiles or tune.in_place above 1")
-    REFUSE(v.tile_k % 64 != 0, "tile_k = %d must be a multiple of 64 for overlap = qk: halves of 32 keys a step", v.tile_k)
+    REFUSE(v.tile_k % 64 != 0 || v.tile_k < 128, "tile_k = %d must be 128, 192 or 256 for overlap = qk: halves of two steps of 32 keys or more", v.tile_k)
     return NULL;
 }
 

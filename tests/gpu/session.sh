@@ -1,12 +1,12 @@
 #!/bin/sh
 # What only a GPU can say of this tree, in stages that each fit a loan of ten minutes on an H100.
-# usage: session.sh SAGEGEN FOLDER [STAGE...]      results go to FOLDER; stages: verify specs sanitize dependent random soak fp4 tune bench
+# usage: session.sh SAGEGEN FOLDER [STAGE...]      results go to FOLDER; stages: verify specs halves sanitize dependent random soak fp4 tune bench
 # SOAK_SECONDS: of the stage soak (60)
 # SPDX-License-Identifier: Apache-2.0
 set -u
 sagegen=$1 out=$2
 shift 2
-[ $# -gt 0 ] || set -- verify specs sanitize dependent random soak fp4 tune bench
+[ $# -gt 0 ] || set -- verify specs halves sanitize dependent random soak fp4 tune bench
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 mkdir -p "$out"
@@ -51,6 +51,15 @@ for stage; do
         words=
         for spec in "$here"/specs/*.yaml; do words="$words --spec $spec"; done
         run_verify specs --quick $words ;;
+    halves) # tuning points with overlap qk: their values, and then their speed beside the others'
+        run_verify halves_d128 --quick --arch native --spec int8_fp8_d128 --variant q128_k192_s2_w8_f16_qk
+        run_verify halves_fp8 --quick --arch native --spec fp8_fp8_d128 --variant q128_k128_s3_w8_f16_qk
+        run_verify halves_d64 --quick --arch native --spec int8_fp8_d64 --variant q192_k128_s3_w12_f16_qk
+        run_verify halves_fp16 --quick --arch native --spec int8_fp16_d128 --variant q128_k128_s2_w8_qk
+        for d in 128 64; do
+            "$sagegen" tune --spec int8_fp8_d$d --spec fp8_fp8_d$d --spec int8_fp16_d$d --d $d --n 1024,8192 --mask full,causal --html "$out/halves$d.html"
+        done > "$out/halves.txt" 2> "$out/halves.err"
+        cat "$out/halves.txt" ;;
     sanitize) sanitize ;;
     dependent) # programmatic dependent launch: the same bits are checked by 'again', the order by every value
         SAGE_DEPENDENT_LAUNCH=1 run_verify dependent --quick --only gates --random 20 --arch native ;;

@@ -30,6 +30,7 @@ struct kernels {
     bool refuse_as_not_found;                                                  /* else UNSUPPORTED */
     sage_status hard_error;                                                    /* of get, if not OK */
     bool smoothed;                                                             /* statistics and delta_s */
+    bool persistent;                                                           /* attn_fwd goes over query tiles */
     int drop_role;                                                             /* role + 1 */
     int wrong_role, wrong_geometry, wrong_args_bytes, wrong_smem, wrong_cubin; /* role + 1 */
     bool wrong_mask, wrong_chunk;
@@ -117,6 +118,7 @@ static sage_status blob_make(sage_context *context, const struct kernels *kernel
     memset(&meta, 0, sizeof meta);
     meta_fill_texts(&meta, want, role);
     meta_fill_ints(&meta, want, role, kernels->smoothed);
+    meta.persistent = kernels->persistent && role == SAGE_ROLE_ATTN_FWD;
     meta_spoil(&meta, kernels, role);
     int len = snprintf(image, sizeof image, "cubin of %s %d", meta.entry, want->head_dim_qk);
     meta_set_files(&meta, "source", 6, "ptx", 3, image, (size_t)len);
@@ -726,6 +728,25 @@ static void workspace_bytes_of_impossible_shapes_are_0(void **state) {
 
 /* -- Launches ---- */
 
+// As many blocks as the GPU has SMs (the fake one: 132), and no more than there are query tiles.
+static void persistent_blocks_are_one_an_sm(void **state) {
+    struct fixture *f = *state;
+    f->kernels.persistent = true;
+    sage_attention_plan *plan = usual_plan(f, false, 0);
+    sage_attention_shape longer = usual_shape;
+    longer.seq_q = 12 * 128;
+    sage_attention_args args = args_for(plan, &usual_shape, 128);
+    assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
+    assert_launch(f, 2, "attn_fwd", 2 * 6 * 3, NULL);
+    args = args_for(plan, &longer, 128);
+    assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
+    assert_launch(f, 3, "quantise_q", 2 * 6 * 12, NULL);
+    struct sage_kernel_args a;
+    assert_launch(f, 5, "attn_fwd", 132, &a);
+    assert_int_equal(a.q_tile_launch, 12); // the blocks find the other tiles by it
+    sage_attention_plan_destroy(plan);
+}
+
 static void a_plain_run_quantises_then_attends(void **state) {
     struct fixture *f = *state;
     sage_attention_plan *plan = usual_plan(f, false, ANY_FLAGS);
@@ -1064,6 +1085,7 @@ int main(void) {
         TEST(too_many_blocks_are_refused_before_any_launch),
         TEST(workspace_bytes_of_impossible_shapes_are_0),
         TEST(a_plain_run_quantises_then_attends),
+        TEST(persistent_blocks_are_one_an_sm),
         TEST(a_smoothed_run_goes_in_chunks),
         TEST(nothing_starts_early_unasked),
         TEST(later_launches_may_start_early),

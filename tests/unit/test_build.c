@@ -175,6 +175,46 @@ static void test_point_that_sums_in_place(void **state) {
     spec_free(&k.spec);
 }
 
+// How the loop of a Hopper kernel goes over tiles: what a point's form allows, and what it falls back to.
+static void test_schedules_of_points(void **state) {
+    (void)state;
+    struct kernels k = {.context = NULL};
+    open_spec(&k, "int8_fp8_d128");
+    struct plan_request r = {.spec = &k.spec, .target = SPEC_TARGET_SM_90A, .io = SPEC_IO_BF16};
+    static const struct {
+        const char *variant, *why; /* NULL: it can run */
+        const char *max, *overlap;
+    } rows[] = {
+        {"q192_k128_s3_w12_f16", NULL, "on_overflow", "none"},
+        {"q128_k192_s2_w8_f16_qk", NULL, "on_overflow", "qk"},
+        {"q128_k128_s2_w8", NULL, "each_tile", "none"}, // without head room
+        {"q128_k128_s2_w8_qk", "needs schedule.max: on_overflow", NULL, NULL},
+        {"q128_k64_s2_w8_f16_qk", "tile_k = 64 must be 128, 192 or 256", NULL, NULL},
+        {"q192_k128_s3_w12_f16_qk", "registers a thread; 160 are there", NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char why[200] = "";
+        struct plan plan;
+        assert_true(variants_find(&k.spec, rows[i].variant, &r.variant));
+        const char *refused = plan_applicable(&k.spec, r.target, r.variant, why, sizeof why);
+        if (rows[i].why) {
+            assert_non_null(refused);
+            assert_non_null(strstr(why, rows[i].why));
+            continue;
+        }
+        assert_null(refused);
+        plan_make(&plan, &r);
+        assert_string_equal(plan.max, rows[i].max);
+        assert_string_equal(plan.overlap, rows[i].overlap);
+        assert_true(plan.persistent);
+    }
+    assert_true(variants_find(&k.spec, "q128_k64_s2_w8_qk", &r.variant));
+    char why[200];
+    assert_non_null(plan_applicable(&k.spec, SPEC_TARGET_SM_89, r.variant, why, sizeof why));
+    assert_non_null(strstr(why, "tune.overlap is for wgmma"));
+    spec_free(&k.spec);
+}
+
 /* -- Messages ---------------------------------------------------------------- */
 
 static void report(const char *log, const char *ptx, struct buf *out, int *errors) {
@@ -438,6 +478,7 @@ int main(void) {
         cmocka_unit_test(test_derived_spec_has_its_own_hash_and_no_contradictions),
         cmocka_unit_test(test_long_sums_need_v_without_its_mean),
         cmocka_unit_test(test_point_that_sums_in_place),
+        cmocka_unit_test(test_schedules_of_points),
         cmocka_unit_test(test_front_end_errors_point_at_template_lines),
         cmocka_unit_test(test_ptxas_errors_without_ptx_stay_as_they_are),
         cmocka_unit_test(test_ptxas_errors_with_and_without_a_place),
