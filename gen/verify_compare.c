@@ -397,7 +397,7 @@ static bool has_preset(const struct verify_unit *unit) {
     const bool grouped =
         unit->spec.qk_format == SPEC_FORMAT_INT8 && unit->spec.qk_granularity == SPEC_GRANULARITY_PER_THREAD;
     const bool lazy = unit->spec.p_format == SPEC_FORMAT_FP8_E4M3 && p->lazy_rescale > 0;
-    return (fp8 || grouped) && p->smooth_k && (!lazy || p->diffuse_v);
+    return (fp8 || grouped) && !p->pv4 && p->smooth_k && (!lazy || p->diffuse_v);
 }
 
 static bool from_preset(const struct verify_unit *unit, struct verify_published *out) {

@@ -17,11 +17,23 @@ struct fixture {
     struct fake_gpu *gpu;
     struct cmd_specs specs;
     struct bench_problems problems;
+    struct buf spec; /* its path */
     struct build_setup setup;
     struct cmd_select select;
 };
 
 static const struct wisdom_machine machine = {.sm = 90, .multiprocessors = 132, .driver = "580.1", .gpu = "Fake GPU"};
+
+// Few points, of which the tests know which can run where.
+static void write_spec(const char *path) {
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("kernel: attention_forward\nname: int8_fp8_d128\nhead_dim: 128\nqk: {format: int8}\n"
+          "pv: {p: fp8_e4m3, v: fp8_e4m3}\nsoftmax: {row_sum: quantised}\ntargets: [sm_89, sm_90a]\n"
+          "tune: {tile_q: [128, 64], tile_k: [128, 64, 32], stages: [2, 3], warps: [8, 4]}\n",
+          file);
+    assert_int_equal(fclose(file), 0);
+}
 
 static int set_up(void **state) {
     struct fixture *f = xcalloc(1, sizeof *f);
@@ -29,7 +41,9 @@ static int set_up(void **state) {
     fixture_directory(f->dir);
     buf_printf(&f->journal, "%s/tune.journal", f->dir);
     f->gpu = fake_gpu_make();
-    assert_true(cmd_specs_add(&f->specs, "int8_fp8_d128"));
+    buf_printf(&f->spec, "%s/int8_fp8_d128.yaml", f->dir);
+    write_spec(f->spec.data);
+    assert_true(cmd_specs_add(&f->specs, f->spec.data));
     bench_problems_add(&f->problems, &(struct bench_problem){128, 1024, 4, 32, false});
     bench_problems_add(&f->problems, &(struct bench_problem){128, 4096, 4, 32, true});
     f->setup = (struct build_setup){.bundle_hash = 7, .nvrtc_identity = "0123"};
@@ -42,6 +56,7 @@ static int tear_down(void **state) {
     struct fixture *f = *state;
     fixture_remove_tree(f->dir);
     buf_free(&f->journal);
+    buf_free(&f->spec);
     fake_gpu_free(f->gpu);
     cmd_specs_free(&f->specs);
     bench_problems_free(&f->problems);
