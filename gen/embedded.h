@@ -1,5 +1,5 @@
-// embedded: the files built into the program: templates, specs, and of tuning/ problems, wisdom and the measuring script. embedded.c is written by embed.lua at build time.
-// SPDX-License-Identifier: Apache-2.0
+// embedded: the files built into the program: templates, specs, and of tuning/ problems, wisdom and the measuring
+// script. embedded.c is written by embed.lua at build time. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_EMBEDDED_H
 #define SAGE_GEN_EMBEDDED_H
 

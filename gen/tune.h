@@ -1,8 +1,8 @@
 // tune: what the parts of `sagegen tune` share. The line: tune_words.c (words) -> tune_probe.c (GPU, NVRTC) ->
 // tune_list.c (specs x problems -> tasks and their candidates) -> tune_journal.c (what is known already) -> tune_run.c
-// (the loop: tune_kernels.c compiles in children while tune_worker.c measures in another; tune_halving.c says what comes
-// next) -> tune_wisdom.c (winners -> wisdom) -> tune_table.c, tune_html.c.
-// This process never calls the driver: its children could not use it any more. SPDX-License-Identifier: Apache-2.0
+// (the loop: tune_kernels.c compiles in children while tune_worker.c measures in another; tune_halving.c says what
+// comes next) -> tune_wisdom.c (winners -> wisdom) -> tune_table.c, tune_html.c. This process never calls the driver:
+// its children could not use it any more. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_GEN_TUNE_H
 #define SAGE_GEN_TUNE_H
 

@@ -19,15 +19,15 @@ struct verify_options {
     enum verify_level level;
     unsigned parts; /* VERIFY_* bits */
     uint64_t seed;
-    bool vm;       /* on the PTX virtual machine; seed is also that of its order of warps */
-    bool counts;   /* of the machine: print them, and look for bank conflicts in main loops */
-    int ordinal;   /* of the GPU */
-    int threads;   /* of the CPU reference; 0: all */
-    bool fork;     /* probe, build and checks run in child processes, so that a fault or hang costs one unit only */
-    int random;    /* shapes drawn at random */
-    int timeout_s; /* without any record, after which a child counts as hung */
-    int soak_s;    /* not 0: instead of all checks, a soak of that many seconds */
-    int streams;   /* of the soak */
+    bool vm;           /* on the PTX virtual machine; seed is also that of its order of warps */
+    bool counts;       /* of the machine: print them, and look for bank conflicts in main loops */
+    int ordinal;       /* of the GPU */
+    int threads;       /* of the CPU reference; 0: all */
+    bool fork;         /* probe, build and checks run in child processes, so that a fault or hang costs one unit only */
+    int random;        /* shapes drawn at random */
+    int timeout_s;     /* without any record, after which a child counts as hung */
+    int soak_s;        /* not 0: instead of all checks, a soak of that many seconds */
+    int streams;       /* of the soak */
     const char *again; /* the command that repeats the run; NULL: not known */
 };
 

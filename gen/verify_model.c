@@ -269,8 +269,8 @@ static float code_error(float y) {
     return y - (float)format_round(FORMAT_E4M3, (double)y);
 }
 
-// The kernels' error diffusion, in their order: errors of four positions, then of these fours; the later 8 of each 16 keys
-// take their share, where they are keys at all. y [tile_k] by position.
+// The kernels' error diffusion, in their order: errors of four positions, then of these fours; the later 8 of each 16
+// keys take their share, where they are keys at all. y [tile_k] by position.
 static void diffuse(const struct plan *p, int64_t keys_left, float *y) {
     float error = 0;
     for (int i = 0; i < p->tile_k; i += 4) {

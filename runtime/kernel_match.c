@@ -106,8 +106,8 @@ static sage_status nothing_fits(sage_context *context, const char *where, const 
     return context_error(context, SAGE_ERROR_NOT_FOUND,
                          "%s: no kernel %s with head dims %d and %d, %s, mask %s%s%s%s%s", where, name,
                          request->head_dim_qk, request->head_dim_v, meta_io_text(request->io),
-                         meta_mask_text(request->mask), request->safe ? ", safe" : "", rows->other_gpu ? ", for this GPU" : "",
-                         rows->damaged[0] ? "; damaged: " : "", rows->damaged);
+                         meta_mask_text(request->mask), request->safe ? ", safe" : "",
+                         rows->other_gpu ? ", for this GPU" : "", rows->damaged[0] ? "; damaged: " : "", rows->damaged);
 }
 
 static bool is_better(const struct kernel_row *row, const struct kernel_row *best) {

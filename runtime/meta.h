@@ -1,6 +1,6 @@
-// meta: kernel.meta <-> struct meta, both from the table in meta_fields.h. The text: "meta_version: <SAGE_META_VERSION>", one "name:
-// value" line per field in the order of the table, and "meta_hash: " with the XXH3-64 of all bytes before it. The
-// reader accepts exactly what the writer makes. SPDX-License-Identifier: Apache-2.0
+// meta: kernel.meta <-> struct meta, both from the table in meta_fields.h. The text: "meta_version:
+// <SAGE_META_VERSION>", one "name: value" line per field in the order of the table, and "meta_hash: " with the XXH3-64
+// of all bytes before it. The reader accepts exactly what the writer makes. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_META_H
 #define SAGE_META_H
 

@@ -188,9 +188,8 @@ static sage_status nothing_found(sage_context *context, const struct sage_kernel
         reasons->not_found || context->provider_count == 0 ? SAGE_ERROR_NOT_FOUND : SAGE_ERROR_UNSUPPORTED;
     return context_error(context, status, "no kernel for %s, head_dim_qk %d, head_dim_v %d, %s, mask %s%s on sm_%d: %s",
                          request->spec != NULL ? request->spec : request->family, request->head_dim_qk,
-                         request->head_dim_v, meta_io_text(request->io),
-                         meta_mask_text(request->mask), request->safe ? ", safe" : "",
-                         request->sm,
+                         request->head_dim_v, meta_io_text(request->io), meta_mask_text(request->mask),
+                         request->safe ? ", safe" : "", request->sm,
                          context->provider_count == 0
                              ? "nothing to ask; set options.packs or options.kernel_dir, or call sage_use_generator()"
                              : reasons->text);

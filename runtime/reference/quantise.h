@@ -46,9 +46,9 @@ void quantise_block(float *x, int n, const struct block_rule *rule);
 void quantise_grouped(float *x, size_t rows, int dim, enum operand_format format, struct scale_groups groups,
                       float *scale, int threads);
 // e4m3 with an fp32 scale amax / max per channel. diffuse > 0: rows of each `diffuse`, a tile, are not rounded apart.
-// Their rounding errors are added up, and the later 8 of each 16 rows take 1.5 / diffuse of that before they are rounded:
-// a flat sum over the tile loses less, and only values next to a tie move. (3/4 of the error in all: more overshoots.
-// Half of the rows: of equal values all would move, or none.)
+// Their rounding errors are added up, and the later 8 of each 16 rows take 1.5 / diffuse of that before they are
+// rounded: a flat sum over the tile loses less, and only values next to a tie move. (3/4 of the error in all: more
+// overshoots. Half of the rows: of equal values all would move, or none.)
 void quantise_channels(float *x, size_t rows, int dim, float max, int diffuse, int threads);
 // Blocks of consecutive elements of a row; the last block of a row may be short.
 void quantise_along_dim(float *x, size_t rows, int dim, const struct block_rule *rule, int threads);

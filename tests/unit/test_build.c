@@ -127,7 +127,8 @@ static void test_long_sums_need_v_without_its_mean(void **state) {
     (void)state;
     struct kernels k = {.context = NULL};
     open_spec(&k, "int8_fp8_d64");
-    const struct variant short_tiles = {128, 64, 2, 8, 0, SPEC_OVERLAP_NONE}, long_tiles = {128, 128, 2, 8, 0, SPEC_OVERLAP_NONE};
+    const struct variant short_tiles = {128, 64, 2, 8, 0, SPEC_OVERLAP_NONE},
+                         long_tiles = {128, 128, 2, 8, 0, SPEC_OVERLAP_NONE};
     char why[160];
     k.spec.flush_tiles = 2;
     assert_null(plan_applicable(&k.spec, SPEC_TARGET_SM_90A, short_tiles, why, sizeof why));

@@ -132,9 +132,8 @@ static void diffusion_is_held_to_sage2(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_recipe_is_within_its_bounds),
-                                       cmocka_unit_test(a_worse_recipe_fails),
-                                       cmocka_unit_test(other_forms_are_compared_with_themselves),
-                                       cmocka_unit_test(diffusion_is_held_to_sage2)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_recipe_is_within_its_bounds), cmocka_unit_test(a_worse_recipe_fails),
+        cmocka_unit_test(other_forms_are_compared_with_themselves), cmocka_unit_test(diffusion_is_held_to_sage2)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
