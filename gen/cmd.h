@@ -158,6 +158,11 @@ struct cmd_build {
 
 extern const struct cmd_syntax cmd_build_syntax;
 
+// Takes an option that all commands have which build kernels, by its name: spec, arch, io, mask, role, variant,
+// all-variants, jobs, json; a word of the command line is option "spec". false: it is none of these; *ok: its value is good.
+bool cmd_build_takes(struct cmd_build *b, const char *option, const char *value, bool *ok);
+// --variant and --all-variants exclude each other. false: an error was printed.
+bool cmd_build_variants_agree(const struct cmd_build *b);
 // false: stop with b->status.
 bool cmd_build_options(struct cmd_build *b, int argc, char **argv);
 bool cmd_build_plan(struct cmd_build *b);

@@ -41,34 +41,46 @@ const struct cmd_syntax cmd_build_syntax = {
     .options = options,
 };
 
-static bool take_option(struct cmd_build *b, int option, const char *value) {
-    switch (option) {
-    case SPEC:
-    case CMD_WORD:
+bool cmd_build_takes(struct cmd_build *b, const char *option, const char *value, bool *ok) {
+    static const struct {
+        const char *option;
+        bool (*take)(struct cmd_select *select, const char *list);
+    } lists[] = {{"arch", cmd_select_arch}, {"io", cmd_select_io}, {"mask", cmd_select_mask}, {"role", cmd_select_role}};
+    *ok = true;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        if (strcmp(option, lists[i].option) != 0) continue;
+        *ok = lists[i].take(&b->select, value);
+        return true;
+    }
+    if (strcmp(option, "spec") == 0)
         cmd_specs_add(&b->specs, value); // its errors are counted; further specs are checked too
-        return true;
-    case ARCH:
-        return cmd_select_arch(&b->select, value);
-    case IO:
-        return cmd_select_io(&b->select, value);
-    case MASK:
-        return cmd_select_mask(&b->select, value);
-    case VARIANT:
+    else if (strcmp(option, "variant") == 0)
         b->select.variant = value;
-        return true;
-    case ALL_VARIANTS:
+    else if (strcmp(option, "all-variants") == 0)
         b->select.all_variants = true;
-        return true;
+    else if (strcmp(option, "jobs") == 0)
+        *ok = cmd_parse_count("jobs", value, 256, &b->threads);
+    else if (strcmp(option, "json") == 0)
+        b->json = true;
+    else
+        return false;
+    return true;
+}
+
+bool cmd_build_variants_agree(const struct cmd_build *b) {
+    if (b->select.variant && b->select.all_variants) cmd_bad_input("--variant and --all-variants exclude each other");
+    return !b->select.variant || !b->select.all_variants;
+}
+
+static bool take_option(struct cmd_build *b, int option, const char *value) {
+    bool ok;
+    if (cmd_build_takes(b, options[option == CMD_WORD ? SPEC : option].name, value, &ok)) return ok;
+    switch (option) {
     case SAFE:
         b->safe = true;
         return true;
     case OUT:
         b->out_dir = value;
-        return true;
-    case JOBS:
-        return cmd_parse_count("jobs", value, 256, &b->threads);
-    case JSON:
-        b->json = true;
         return true;
     default:
         cmd_bad_input("--verify is a command of its own: sagegen verify --spec FILE");
@@ -79,10 +91,8 @@ static bool take_option(struct cmd_build *b, int option, const char *value) {
 static bool check_options(struct cmd_build *b) {
     if (b->specs.count == 0)
         cmd_bad_input("no spec given; try sagegen --spec fp4_d128, or sagegen --help");
-    else if (b->select.variant && b->select.all_variants)
-        cmd_bad_input("--variant and --all-variants exclude each other");
     else
-        return b->specs.diag.errors == 0;
+        return cmd_build_variants_agree(b) && b->specs.diag.errors == 0;
     return false;
 }
 

@@ -49,37 +49,17 @@ struct pack_run {
 /* -- Options -------------------------------------------------------------- */
 
 static bool take_option(struct pack_run *p, int option, const char *value) {
-    struct cmd_build *b = &p->build;
+    bool ok;
+    if (cmd_build_takes(&p->build, options[option == CMD_WORD ? SPEC : option].name, value, &ok)) return ok;
     switch (option) {
-    case SPEC:
-    case CMD_WORD:
-        cmd_specs_add(&b->specs, value); // its errors are counted; further specs are checked too
-        return true;
-    case ARCH:
-        return cmd_select_arch(&b->select, value);
-    case IO:
-        return cmd_select_io(&b->select, value);
-    case MASK:
-        return cmd_select_mask(&b->select, value);
-    case VARIANT:
-        b->select.variant = value;
-        return true;
-    case ALL_VARIANTS:
-        b->select.all_variants = true;
-        return true;
     case SAFE:
         p->safe_too = true;
         return true;
     case SOURCES:
         p->sources = true;
         return true;
-    case OUTPUT:
-        p->output = value;
-        return true;
-    case JOBS:
-        return cmd_parse_count("jobs", value, 256, &b->threads);
     default:
-        b->json = true;
+        p->output = value;
         return true;
     }
 }
@@ -90,10 +70,8 @@ static bool check_options(const struct pack_run *p) {
         cmd_bad_input("no spec given; try sagegen pack --spec int8_fp8_d128 -o app.sagepack");
     else if (!p->output)
         cmd_bad_input("pack needs the file to write: -o app.sagepack");
-    else if (b->select.variant && b->select.all_variants)
-        cmd_bad_input("--variant and --all-variants exclude each other");
     else
-        return b->specs.diag.errors == 0;
+        return cmd_build_variants_agree(b) && b->specs.diag.errors == 0;
     return false;
 }
 

@@ -67,30 +67,14 @@ struct sass_run {
 };
 
 static bool take_option(struct sass_run *s, int option, const char *value) {
-    struct cmd_build *b = &s->build;
+    bool ok;
+    if (option != CMD_WORD && cmd_build_takes(&s->build, options[option].name, value, &ok)) return ok;
     switch (option) {
-    case SPEC:
-        cmd_specs_add(&b->specs, value); // its errors are counted; further specs are checked too
-        return true;
     case CMD_WORD:
         s->file[s->file_count++] = value;
         return true;
-    case ARCH:
-        return cmd_select_arch(&b->select, value);
-    case IO:
-        return cmd_select_io(&b->select, value);
-    case MASK:
-        return cmd_select_mask(&b->select, value);
-    case ROLE:
-        return cmd_select_role(&b->select, value);
-    case VARIANT:
-        b->select.variant = value;
-        return true;
-    case ALL_VARIANTS:
-        b->select.all_variants = true;
-        return true;
     case SAFE:
-        b->safe = true;
+        s->build.safe = true;
         return true;
     case SCORES:
         return cmd_parse_count("scores", value, 1 << 20, &s->scores);
@@ -100,13 +84,8 @@ static bool take_option(struct sass_run *s, int option, const char *value) {
     case DETAIL:
         s->detail = true;
         return true;
-    case ANNOTATE:
-        s->annotate = true;
-        return true;
-    case JOBS:
-        return cmd_parse_count("jobs", value, 256, &b->threads);
     default:
-        b->json = true;
+        s->annotate = true;
         return true;
     }
 }
@@ -117,10 +96,8 @@ static bool check_options(struct sass_run *s) {
         cmd_bad_input("nothing to read; try sagegen sass --spec int8_fp8_d128, or sagegen sass --help");
     else if (b->specs.count > 0 && s->file_count > 0)
         cmd_bad_input("--spec and files exclude each other");
-    else if (b->select.variant && b->select.all_variants)
-        cmd_bad_input("--variant and --all-variants exclude each other");
     else
-        return b->specs.diag.errors == 0 && (b->select.role.count || cmd_select_role(&b->select, "attn_fwd"));
+        return cmd_build_variants_agree(b) && b->specs.diag.errors == 0 && (b->select.role.count || cmd_select_role(&b->select, "attn_fwd"));
     return false;
 }
 

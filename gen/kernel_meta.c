@@ -44,7 +44,7 @@ static void fill_plan(struct meta *out, const struct plan *plan) {
     out->args_bytes = (int)sizeof(struct sage_kernel_args);
     out->threads = plan->threads;
     out->dependent_launch = plan->dependent_launch;
-    out->persistent = plan->persistent;
+    out->persistent = attention && plan->persistent;
     out->smem_dynamic = attention ? plan->smem_bytes : 0;
     out->head_dim_qk = plan->head_dim_qk;
     out->head_dim_v = plan->head_dim_v;

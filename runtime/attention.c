@@ -137,12 +137,7 @@ static sage_status plan_make(sage_context *context, const sage_attention_desc *d
 sage_status sage_attention_plan_create(sage_context *context, const sage_attention_desc *desc,
                                        sage_attention_plan **out) {
     sage_attention_desc filled;
-    if (context == NULL || desc == NULL || out == NULL)
-        return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "%s is NULL",
-                             context == NULL ? "context"
-                             : desc == NULL  ? "desc"
-                                             : "out");
-    SAGE_TRY(select_check_desc(context, desc, &filled));
+    SAGE_TRY(select_check_call(context, desc, out, &filled));
     return plan_make(context, &filled, out);
 }
 
@@ -419,7 +414,7 @@ static sage_status launch_role(struct call *call, enum sage_role role, int64_t g
 // Blocks of one attn_fwd launch over `tiles` query tiles.
 static int64_t attend_blocks(const struct call *call, int64_t tiles) {
     const int64_t processors = call->plan->context->driver.multiprocessors;
-    return call->plan->meta.persistent != 0 && processors > 0 && processors < tiles ? processors : tiles;
+    return call->plan->meta.persistent != 0 && processors < tiles ? processors : tiles;
 }
 
 // One chunk of query tiles after the other: delta_s holds the corrections of one chunk, and the stream keeps the order.

@@ -132,12 +132,7 @@ static sage_status get(sage_context *context, const sage_attention_desc *filled,
 sage_status sage_attention_plan_get(sage_context *context, const sage_attention_desc *desc, sage_stream stream,
                                     const sage_attention_plan **out) {
     sage_attention_desc filled;
-    if (context == NULL || desc == NULL || out == NULL)
-        return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "%s is NULL",
-                             context == NULL ? "context"
-                             : desc == NULL  ? "desc"
-                                             : "out");
-    SAGE_TRY(select_check_desc(context, desc, &filled));
+    SAGE_TRY(select_check_call(context, desc, out, &filled));
     struct plan_table *table = context->plans;
     pthread_mutex_lock(&table->lock);
     const struct plan_row *row = *find(table, &filled);

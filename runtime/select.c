@@ -142,6 +142,16 @@ sage_status select_check_desc(sage_context *context, const sage_attention_desc *
     return SAGE_OK;
 }
 
+sage_status select_check_call(sage_context *context, const sage_attention_desc *desc, const void *result,
+                              sage_attention_desc *out) {
+    if (context == NULL || desc == NULL || result == NULL)
+        return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "%s is NULL",
+                             context == NULL ? "context"
+                             : desc == NULL  ? "desc"
+                                             : "out");
+    return select_check_desc(context, desc, out);
+}
+
 /* -- Families ---- */
 
 sage_status select_families(sage_context *context, const sage_attention_desc *desc, int sm,

@@ -21,6 +21,9 @@ sage_status select_read_struct(sage_context *context, const char *what, const vo
                                size_t known_bytes, void *out);
 // desc with the defaults of head_dim_v and sm_scale filled in. Errors: INVALID_ARGUMENT with the member and its value.
 sage_status select_check_desc(sage_context *context, const sage_attention_desc *desc, sage_attention_desc *out);
+// The same of a call's arguments, none of which may be NULL: `result` is where the caller wants the plan.
+sage_status select_check_call(sage_context *context, const sage_attention_desc *desc, const void *result,
+                              sage_attention_desc *out);
 // The families to ask for on a GPU of this sm. desc has passed select_check_desc. Errors: UNSUPPORTED.
 sage_status select_families(sage_context *context, const sage_attention_desc *desc, int sm,
                             struct select_families *out);

@@ -582,10 +582,10 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
             wgmma_wait<0>();
 
             if (j < kept_tiles) {
-                // ---- stage 5/7: softmax with the kept maximum ---------------------------------------------------------------------------------
-                // in : rS, r_q_scale, r_k_scale, r_max      out: fits: every P is below 448, 2^4 times p = 1; then rP, as stage 6 would make it
                 bool fits;
                 {
+                    // ---- stage 5/7: softmax with the kept maximum ---------------------------------------------------------------------------------
+                    // in : rS, r_q_scale, r_k_scale, r_max      out: fits: every P is below 448, 2^4 times p = 1; then rP, as stage 6 would make it
                     float scale[2][2], shift[2]; // score * scale + shift is log2 P
                     #pragma unroll
                     for (i32 h = 0; h < 2; h++) { // rows l/4, l/4+8

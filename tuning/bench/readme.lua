@@ -117,7 +117,7 @@ function blocks.d256() return bench("--d 256 --markdown") end
 -- The forms of the Hopper kernels that one run compared, by problem.
 local STEPS_RUN = "7"
 local STEPS = {
-  { "int8_fp8 default of then", "int8_fp8, its form until now" },
+  { "int8_fp8 default of then", "int8_fp8, its form until now (with the new epilogue)" },
   { "int8_fp8 on_overflow, persistent, flush 16", "**int8_fp8, its form now**" },
   { "fp8_fp8 on_overflow, persistent, flush 16", "fp8_fp8, its form now" },
   { "fp8_fp8 on_overflow, persistent", "the same, flush every 8 tiles" },
