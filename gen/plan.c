@@ -190,19 +190,20 @@ static int quantiser_threads(const struct plan *p)
     return rows * chunks;
 }
 
-// Registers of a quantiser. 4 bits: a block of V's channel, and the search for its scale. 8 bits: 16 bytes of each item of its longer tile,
-// which are all loaded before the first is used, or its 8 rotated values; and the rest.
-static int quantiser_registers(const struct plan *p, bool rotate)
+// Blocks of a quantiser that an SM holds, by its registers. 4 bits: a block of V's channel, and the search for its scale. 8 bits: 16 bytes of
+// each item of a tile of `rows`, which are all loaded before the first is used, or its 8 rotated values; and the rest.
+static int quantiser_blocks(const struct plan *p, bool rotate, int rows)
 {
-    const int items = at_least(p->tile_q, p->tile_k) * (p->d_qk / 8) / p->quant_threads;
+    const int items = rows * (p->d_qk / 8) / p->quant_threads;
     const int four = p->qk4 || p->pv4 ? 96 : 0, eight = p->qk4 && p->pv4 ? 0 : 48 + (rotate && !p->qk4 ? 8 : 4) * at_least(items, 8);
-    return at_least(four, eight);
+    return 65536 / (at_least(four, eight) * p->quant_threads);
 }
 
 static void plan_quantiser(struct plan *p, const struct spec *spec)
 {
     p->quant_threads = quantiser_threads(p);
-    p->quant_blocks = 65536 / (quantiser_registers(p, spec->rotate_qk != SPEC_ROTATE_NONE) * p->quant_threads);
+    p->quant_q_blocks = quantiser_blocks(p, spec->rotate_qk != SPEC_ROTATE_NONE, p->tile_q);
+    p->quant_kv_blocks = quantiser_blocks(p, spec->rotate_qk != SPEC_ROTATE_NONE, p->tile_k);
     const int groups = at_least(p->tile_q, p->tile_k) * 8;
     const int means = p->q_group ? p->tile_q / p->q_group * p->d_qk * 4 : 0;
     const int qk = p->qk4 ? 4 * p->d_qk + means + groups : groups;
@@ -470,6 +471,9 @@ void plan_make(struct plan *out, const struct plan_request *r)
     struct plan p = plan_numbers(r->spec, arch, r->variant);
     plan_choices(&p, r);
     plan_texts(&p, r, uses_wgmma(r->spec, arch), uses_block_scaled(r->spec, arch));
+    // Causal query tiles differ in length, and a fixed share of them can be all long ones (132 SMs, 22 tiles a head: 0.55 of an even share);
+    // the GPU hands blocks out as SMs become free.
+    if (r->role == SAGE_ROLE_ATTN_FWD && r->mask == SPEC_MASK_CAUSAL) p.persistent = 0;
     p.threads = role_threads(&p, r->role, uses_barriers(r->spec, arch));
     p.cost_qk_mma = p.tile_q / 16 * (p.tile_k / 8) * (p.qk_row_bytes / 32);
     p.cost_pv_mma = p.tile_q / 16 * (p.d_v / 8) * (p.v_row_bytes / 32);

@@ -27,7 +27,8 @@
     X(rotate_width, "channels of a rotation block")                                                                                       \
     X(stats_width, "floats of a row of the statistics; 0: none needed")                                                                   \
     X(quant_threads, "threads of the quantisers: whole rows of Q and K, 8 or a power of two times as many")                              \
-    X(quant_blocks, "of a quantiser that an SM is to hold at once: bounds its registers")                                                 \
+    X(quant_q_blocks, "of quantise_q that an SM is to hold at once: bounds its registers")                                                \
+    X(quant_kv_blocks, "of quantise_kv, likewise")                                                                                        \
     X(quant_q_smem_bytes, "static shared memory of quantise_q") X(quant_kv_smem_bytes, "of quantise_kv")                                  \
     X(smem_q, "offset") X(smem_k, "offset") X(smem_k_stride, "bytes") X(smem_v, "offset") X(smem_v_stride, "bytes")                        \
     X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(delta_tile_bytes, "delta_s of a tile of queries and a tile of keys")          \

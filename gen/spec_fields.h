@@ -56,7 +56,7 @@
     X("softmax.lazy_rescale_log2", lazy_rescale_log2, "int", "0", "0...8", "log2", "rescale O only when a row maximum grew by more")      \
     X("schedule.max", max, "enum:max", "each_tile", "", "", "wgmma: row maximum made for each tile, or where P would not fit (on_overflow)") \
     X("schedule.overlap", overlap, "enum:overlap", "none", "", "", "beside a softmax: P V of the tile before (pv: wgmma), or Q K^T of what comes next (qk: wgmma, fp4)") \
-    X("schedule.blocks", blocks, "enum:blocks", "one_tile", "", "", "wgmma: a block for each tile of queries, or one for each SM, which goes over tiles (persistent)") \
+    X("schedule.blocks", blocks, "enum:blocks", "one_tile", "", "", "wgmma: a block for each tile of queries, or, without a mask, one for each SM, which goes over tiles (persistent)") \
     X("mask", mask, "enum_list:mask", "[none, causal]", "", "", "masks; one kernel each; causal is aligned to the last query and key")    \
     X("safe", safe, "bool", "false", "", "", "fp32 accumulation every tile, no lazy rescaling")                            \
     X("targets", targets, "enum_list:target", "required", "", "", "GPU architectures")                                                    \

@@ -281,7 +281,7 @@ __device__ __forceinline__ void unpack_e4m3x4(float (&x)[4], u32 codes)
 //   where LSE is wanted: the tiles of Q, for what smoothing took from their scores.
 // Blocks draw numbers, since nothing is said about the order in which they start: whoever waits for statistics waits for blocks that run.
 // grid: as many blocks as pieces
-extern "C" __global__ void __launch_bounds__(threads, 2) int8_fp8_d128_quantise_kv_q192_k128_s3_w12_f16_sm_90a_bf16(const __grid_constant__ kernel_args args)
+extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_kv_q192_k128_s3_w12_f16_sm_90a_bf16(const __grid_constant__ kernel_args args)
 {
     __shared__ __align__(16) u8 smem[18944];
     const i32 tid = threadIdx.x;

@@ -208,6 +208,10 @@ static void test_schedules_of_points(void **state) {
         assert_string_equal(plan.max, rows[i].max);
         assert_string_equal(plan.overlap, rows[i].overlap);
         assert_true(plan.persistent);
+        r.mask = SPEC_MASK_CAUSAL; // tiles of unlike length: the GPU hands them out
+        plan_make(&plan, &r);
+        assert_false(plan.persistent);
+        r.mask = SPEC_MASK_NONE;
     }
     assert_true(variants_find(&k.spec, "q128_k64_s2_w8_qk", &r.variant));
     char why[200];
