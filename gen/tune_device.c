@@ -140,7 +140,7 @@ static bool make_references(struct tune_standard *s, const struct verify_unit *u
     const bool ok = verify_published(unit, &published) &&
                     attention_exact(p, s->sample, count, 0, s->exact.o, s->exact.lse, why, why_bytes) &&
                     algorithm_attend(&published.algorithm, p, s->sample, count, 0, own.o, own.lse, why, why_bytes);
-    if (ok) s->bound = verify_loose_bound(verify_error(&own, &s->exact));
+    if (ok) s->bound = verify_loose_bound(verify_error(&own, &s->exact), &s->exact);
     verify_rows_free(&own);
     return ok;
 }

@@ -74,7 +74,7 @@ static void gate1(struct verify_session *s, const struct gate_case *c, struct ve
     const struct verify_ratio r = verify_ratio(got, &o, &e, verify_io_format(s));
     ratio_text(&r, "kernel", published->name, note);
     if (c->ragged)
-        verify_check(s, check, shape, r.error, verify_loose_bound(r.other), note);
+        verify_check(s, check, shape, r.error, verify_loose_bound(r.other, &e), note);
     else
         check_ratio(s, check, shape, &r, rival.bound, note);
 }
