@@ -303,11 +303,35 @@ __device__ __forceinline__ i32 same_again(i32 x)
     return x;
 }
 
-// An exit that no thread takes: seq_q is not negative, which the compiler cannot know. It moves no instruction across, so that what stands
-// between two fences is scheduled together. Each fence needs a number of its own, or it is taken for the one before.
+// An end that no thread takes: seq_q is not negative, which the compiler cannot know. It moves no instruction across, so that what stands
+// between two fences is scheduled together. Each fence needs a number of its own, or it is taken for the one before. The end waits for
+// products of wgmma itself: where threads could leave with one running, the compiler would wait for it ahead of the fence (C7517).
 __device__ __forceinline__ void schedule_fence(const kernel_args &args, i32 number)
 {
-    asm volatile("{ .reg .pred p; setp.eq.s32 p, %0, %1; @p exit; }" ::"r"(args.seq_q), "r"(-1 - number));
+    asm volatile("{ .reg .pred here;\n"
+                 "setp.ne.s32 here, %0, %1;\n"
+                 "@here bra goes_on_%=;\n"
+                 "wgmma.wait_group.sync.aligned 0;\n"
+                 "exit;\n"
+                 "goes_on_%=: }" ::"r"(args.seq_q), "r"(-1 - number));
+}
+
+// Asks whether `value` holds in any of the warpgroup's 128 threads; barrier: a named barrier of its own. The answer takes a while: what stands
+// between the question and warpgroup_answer runs meanwhile. PTX ISA 9.7.13.1, sm_70.
+__device__ __forceinline__ u32 warpgroup_vote(bool value, u32 barrier)
+{
+    u32 any;
+    asm volatile("{ .reg .pred p, q;\n"
+                 "setp.ne.u32 p, %1, 0;\n"
+                 "barrier.cta.red.or.pred q, %2, 128, p;\n"
+                 "selp.u32 %0, 1, 0, q; }"
+                 : "=r"(any) : "r"((u32)value), "r"(barrier));
+    return any;
+}
+
+__device__ __forceinline__ bool warpgroup_answer(u32 any)
+{
+    return __any_sync(~0u, any != 0); // no news, but the compiler now knows that a warp's lanes agree
 }
 
 // 2^x, relative error 2^-22, ex2(-inf) = +0. PTX ISA 9.7.3.20, sm_50.
@@ -328,18 +352,6 @@ __device__ __forceinline__ u32 pack_e4m3x4(float a, float b, float c, float d)
         "mov.b32 %0, {lo, hi}; }"
         : "=r"(r) : "f"(a), "f"(b), "f"(c), "f"(d));
     return r;
-}
-
-// Whether `value` holds in any of the warpgroup's 128 threads; barrier: a named barrier of its own. PTX ISA 9.7.13.1, sm_70.
-__device__ __forceinline__ bool warpgroup_any(bool value, u32 barrier)
-{
-    u32 any;
-    asm volatile("{ .reg .pred p, q;\n"
-                 "setp.ne.u32 p, %1, 0;\n"
-                 "barrier.cta.red.or.pred q, %2, 128, p;\n"
-                 "selp.u32 %0, 1, 0, q; }"
-                 : "=r"(any) : "r"((u32)value), "r"(barrier) : "memory");
-    return __any_sync(~0u, any != 0); // no news, but the compiler now knows that a warp's lanes agree
 }
 
 // D (64x136, lane l: rows l/4, l/4+8 of the warp's 16; columns 8n + 2(l%4) + {0,1}) = A B + (accumulate ? D : 0), asynchronous.
@@ -376,27 +388,11 @@ __device__ __forceinline__ void wgmma_pv(float (&d)[17][4], const u32 (&a)[4], u
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(wgmma_descriptor<v_panel_bytes>(b)), "r"((i32)accumulate));
 }
 
-// Emits nothing: the values are made before this point, so that the compiler cannot move their last instruction behind the fence of the
-// wgmma that takes them, where the registers must not be written any more.
-__device__ __forceinline__ void wgmma_pin(float (&d)[4])
+// Columns 8n + 2(l%4) of an accumulator tile become 0. In place: a 0 of its own, merged with the accumulator, can cost registers that the
+// compiler then misses for running products (C7511).
+__device__ __forceinline__ void wgmma_zero(float (&d)[4])
 {
-    asm volatile("" : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]));
-}
-
-__device__ __forceinline__ void wgmma_pin(i32 (&d)[4])
-{
-    asm volatile("" : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]));
-}
-
-__device__ __forceinline__ void wgmma_pin(u32 (&a)[4])
-{
-    asm volatile("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3]));
-}
-
-template <class T, i32 n> __device__ __forceinline__ void wgmma_pin(T (&d)[n][4])
-{
-    #pragma unroll
-    for (i32 i = 0; i < n; i++) wgmma_pin(d[i]);
+    asm volatile("mov.f32 %0, 0f00000000; mov.f32 %1, 0f00000000;" : "+f"(d[0]), "+f"(d[2]));
 }
 
 // log2(x), absolute error 2^-22. PTX ISA 9.7.3.19, sm_50.
@@ -538,9 +534,10 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         constexpr i32 pv_steps = v_row_bytes / 32; // MMA steps along the keys
         i32 kept_tiles = 0; // tiles before this one are tried with the maximum of earlier ones: not the first, nor one whose P did not fit
         i32 flush_tile = flush_tiles; // the next tile before which the sum so far is flushed
-        if (tiles > 0) mbar_wait(k_full + 8 * slot, phase);
+        const i32 tile_end = __shfl_sync(~0u, tiles, 0); // kept: the compiler would compute tiles anew from the arguments in every turn
+        if (tile_end > 0) mbar_wait(k_full + 8 * slot, phase);
         #pragma unroll 1
-        for (i32 j = 0; j < tiles;) {
+        for (i32 j = 0; j < tile_end;) {
             i32 rS[m_tiles][tile_k / 8][4];
             u32 rP[m_tiles][pv_steps][4];
             // ---- stage 4/7: qk_gemm -------------------------------------------------------------------------------------------------
@@ -594,7 +591,9 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                         for (i32 s = 0; s < 2; s++) scale[h][s] = r_q_scale[0][h] * r_k_scale[s];
                     }
                     float x[tile_k / 8][4]; // log2 P, then P
-                    u32 high = 0; // top bit of a byte: P there reached the end of the head room
+                    u32 high = 0;           // top bit of a byte: P there reached 448, the end of the head room
+                    i32 most[2] = {0, 0};   // bits of the largest log2 P above 0, of the last keys: as integers, positive floats keep their order
+                    u32 outgrown;
                     #pragma unroll
                     for (i32 step = 0; step < 4; step++) { // 32 keys: their exponentials, beside the multiply-adds of the next 32
                         if (step == 0) {
@@ -611,6 +610,15 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                                 for (i32 e = 0; e < 4; e++) x[n][e] = (float)rS[0][n][e] * scale[e / 2][n / 8] + shift[e / 2];
                             }
                         }
+                        if (step + 1 == 4) {
+                            #pragma unroll
+                            for (i32 n = 4 * step; n < 4 * step + 4; n++) {
+                                most[0] = max(max(most[0], __float_as_int(x[n][0])), __float_as_int(x[n][1]));
+                                most[1] = max(max(most[1], __float_as_int(x[n][2])), __float_as_int(x[n][3]));
+                            }
+                            const i32 head_room = __float_as_int(8.75488758f); // log2 432: P from there on rounds to 448
+                            outgrown = warpgroup_vote((high & 0x80808080u) != 0 || max(most[0], most[1]) >= head_room, 1 + (u32)warp / 4);
+                        }
                         #pragma unroll
                         for (i32 n = 4 * step; n < 4 * step + 4; n++) {
                             #pragma unroll
@@ -620,12 +628,12 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                         for (i32 r = 0; r < 4; r++) { // register r: rows l/4 + 8 (r % 2), second half of the step's keys for r >= 2
                             const i32 n = 4 * step + r / 2 * 2, e = r % 2 * 2;
                             const u32 p = pack_e4m3x4(x[n][e], x[n][e + 1], x[n + 1][e], x[n + 1][e + 1]);
-                            high |= p + 0x02020202u; // 448 is 0x7e
+                            if (step + 1 < 4) high |= p + 0x02020202u; // 448 is 0x7e; the last keys were looked at before
                             rP[0][step][r] = p;
                         }
                         if (step + 1 < 4) schedule_fence(args, step);
                     }
-                    fits = !warpgroup_any((high & 0x80808080u) != 0, 1 + (u32)warp / 4);
+                    fits = !warpgroup_answer(outgrown);
                 }
                 if (!fits) { // once more, with a new maximum
                     kept_tiles = 0;
@@ -727,8 +735,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
             // ---- stage 7/7: pv_gemm ---------------------------------------------------------------------------------------------------
             // in : rP, V tile [panel][d_v][128 bytes] fp8_e4m3, transposed, swizzled, in slot `slot`      out, once waited for: rO
             const u32 desc_v = desc_v_first + slot * (smem_v_stride / 16);
-            rO[0][d_v / 8][0] = rO[0][d_v / 8][2] = 0.0f; // the row sum is of this tile alone
-            wgmma_pin(rO[0][d_v / 8]);
+            wgmma_zero(rO[0][d_v / 8]); // the row sum is of this tile alone
             wgmma_fence();
             wgmma_pv(rO[0], rP[0][0], desc_v + 0, j % flush_tiles != 0); // keys 0...
             wgmma_pv(rO[0], rP[0][1], desc_v + 2, true); // keys 32...
@@ -738,7 +745,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
             const u32 v_read = v_empty + 8 * slot;
             j++;
             if (++slot == stages) slot = 0, phase ^= 1;
-            if (j < tiles) mbar_wait(k_full + 8 * slot, phase);
+            if (j < tile_end) mbar_wait(k_full + 8 * slot, phase);
             wgmma_wait<0>();
             mbar_arrive_warp(v_read, lane);
             r_sum[0][0] += rO[0][d_v / 8][0]; // fp32 adds the row sum of each tile, of which the tensor core loses up to 1 % over several
