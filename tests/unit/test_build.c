@@ -150,7 +150,7 @@ static void test_point_that_sums_in_place(void **state) {
     struct diag d = {0};
     assert_true(spec_parse(&k.spec, "points.yaml", text, strlen(text), &d));
     diag_free(&d);
-    struct plan_request r = {.spec = &k.spec, .target = SPEC_TARGET_SM_90A, .io = SPEC_IO_BF16};
+    struct plan_request r = {.spec = &k.spec, .target = SPEC_TARGET_SM_90A, .role = SAGE_ROLE_ATTN_FWD, .io = SPEC_IO_BF16};
     struct plan plan;
     char why[160];
     assert_true(variants_find(&k.spec, "q192_k128_s3_w12_f8", &r.variant));
@@ -181,7 +181,7 @@ static void test_schedules_of_points(void **state) {
     (void)state;
     struct kernels k = {.context = NULL};
     open_spec(&k, "int8_fp8_d128");
-    struct plan_request r = {.spec = &k.spec, .target = SPEC_TARGET_SM_90A, .io = SPEC_IO_BF16};
+    struct plan_request r = {.spec = &k.spec, .target = SPEC_TARGET_SM_90A, .role = SAGE_ROLE_ATTN_FWD, .io = SPEC_IO_BF16};
     static const struct {
         const char *variant, *why; /* NULL: it can run */
         const char *max, *overlap;
