@@ -112,9 +112,9 @@ static_assert(smem_barriers + (2 + 4 * stages) * 8 <= 228208, "shared memory of 
 //   q_full            producer arrives with the bytes of Q     phase = query tile of the block
 //   q_empty           one thread of every consumer warp arrives: 12     the products with Q have ended
 //   k_full[slot]      producer arrives with the bytes of K     phase = pass over the slots
-//   k_empty[slot]     one thread of every consumer warp arrives: 12     K's codes and scales were read
+//   k_empty[slot]     every consumer thread arrives: 384     it has read K's scales, and its warp's products with K have ended
 //   v_full[slot]      as k_full
-//   v_empty[slot]     as k_empty
+//   v_empty[slot]     one thread of every consumer warp arrives: 12     the products with V have ended
 
 // ---- cost of one tile of keys, per block ------------------------------------------------------------------------------
 //   QK: 3 x 4 wgmma m64n128   PV: 3 x 4 wgmma m64n136   ex2: 24576   bytes loaded: 32800
@@ -152,6 +152,12 @@ __device__ __forceinline__ void mbar_wait(u32 s_bar, u32 parity)
 __device__ __forceinline__ void fence_barrier_init()
 {
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+// This thread arrives: what it read before has been read. PTX ISA 9.7.13.15.
+__device__ __forceinline__ void mbar_arrive(u32 s_bar)
+{
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(s_bar) : "memory");
 }
 
 // Ordinary stores to shared memory become visible to wgmma and the copy engine. PTX ISA 9.7.13.5, sm_90.
@@ -431,7 +437,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         #pragma unroll
         for (i32 slot = 0; slot < stages; slot++) {
             mbar_init(k_full + 8 * slot, 1);
-            mbar_init(k_empty + 8 * slot, warps);
+            mbar_init(k_empty + 8 * slot, 32 * warps);
             mbar_init(v_full + 8 * slot, 1);
             mbar_init(v_empty + 8 * slot, warps);
         }
@@ -730,7 +736,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                 }
                 kept_tiles = tiles_full; // where keys are masked, they are made -inf
             }
-            mbar_arrive_warp(k_empty + 8 * slot, lane);
+            mbar_arrive(k_empty + 8 * slot);
 
             // ---- stage 7/7: pv_gemm ---------------------------------------------------------------------------------------------------
             // in : rP, V tile [panel][d_v][128 bytes] fp8_e4m3, transposed, swizzled, in slot `slot`      out, once waited for: rO
