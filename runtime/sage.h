@@ -104,8 +104,8 @@ typedef struct sage_options {
     /* The CUDA driver's entry points by their exported names ("cuInit", "cuMemAlloc_v2", ...; the driver's own calling convention), for
      * a stand-in of the driver; returns NULL for one it lacks. Must outlive the context. NULL: those of libcuda.so.1 ($SAGE_DRIVER). */
     void *(*driver_entry)(const char *symbol);
-    /* 1: from the second launch of a call on, kernels may start while the one before drains (programmatic dependent launch: sm_90 and
-     * newer, driver of CUDA 12.3 or newer; elsewhere nothing changes). 0: $SAGE_DEPENDENT_LAUNCH (0 or 1), else off: not run on a GPU yet. */
+    /* From the second launch of a call on, kernels may start while the one before drains (programmatic dependent launch: sm_90 and
+     * newer, driver of CUDA 12.3 or newer; elsewhere nothing changes). 1: they may. -1: never. 0: $SAGE_DEPENDENT_LAUNCH (0 or 1), else 1. */
     int dependent_launch;
     const char *wisdom;             /* what `sagegen tune` found; NULL: $SAGE_WISDOM, else <data directory>/sagegen/wisdom.txt; "none": no
                                        wisdom, the tables that come with the generator neither: default variants alone */

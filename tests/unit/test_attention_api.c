@@ -829,8 +829,9 @@ static void a_smoothed_run_goes_in_chunks(void **state) {
     sage_attention_plan_destroy(plan);
 }
 
-static void nothing_starts_early_unasked(void **state) {
+static void nothing_starts_early_where_forbidden(void **state) {
     struct fixture *f = *state;
+    f->context->dependent_launch = false;
     sage_attention_plan *plan = usual_plan(f, true, 0);
     const sage_attention_args args = args_for(plan, &usual_shape, 128);
     assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
@@ -839,11 +840,10 @@ static void nothing_starts_early_unasked(void **state) {
     sage_attention_plan_destroy(plan);
 }
 
-// The first launch of a call is an ordinary one, which waits for earlier calls; the others may start early where asked
-// for, and kernels and driver know how.
+// The first launch of a call is an ordinary one, which waits for earlier calls; the others may start early where
+// nobody forbids it, and kernels and driver know how.
 static void later_launches_may_start_early(void **state) {
     struct fixture *f = *state;
-    f->context->dependent_launch = true;
     for (int smoothed = 0; smoothed < 2; smoothed++) {
         sage_attention_plan *plan = usual_plan(f, smoothed != 0, 0);
         const sage_attention_args args = args_for(plan, &usual_shape, 128);
@@ -864,7 +864,6 @@ static void an_old_driver_starts_nothing_early(void **state) {
     const sage_attention_args args = args_for(plan, &usual_shape, 128);
     struct driver *driver = &f->context->driver;
     const struct driver whole = *driver;
-    f->context->dependent_launch = true;
     driver->cuda_version = 12020; // captured graphs do not keep the attribute
     assert_int_equal(sage_attention_run(plan, &args, NULL), SAGE_OK);
     *driver = whole;
@@ -1087,7 +1086,7 @@ int main(void) {
         TEST(a_plain_run_quantises_then_attends),
         TEST(persistent_blocks_are_one_an_sm),
         TEST(a_smoothed_run_goes_in_chunks),
-        TEST(nothing_starts_early_unasked),
+        TEST(nothing_starts_early_where_forbidden),
         TEST(later_launches_may_start_early),
         TEST(an_old_driver_starts_nothing_early),
         TEST(two_steps_are_one_run),

@@ -50,19 +50,20 @@ static void options_are_checked(void **state) {
     sage_context_destroy(NULL);
 }
 
-// Off; on by the option or the variable, whose other values are refused.
-static void dependent_launch_is_asked_for(void **state) {
+// On; off by the option or, where it says nothing, by the variable, whose other values are refused.
+static void dependent_launch_can_be_refused(void **state) {
     (void)state;
     static const struct {
         int option;
         const char *variable;
         bool on;
-    } rows[] = {{0, "", false}, {1, "", true}, {0, "0", false}, {0, "1", true}, {1, "0", true}};
+    } rows[] = {{0, NULL, true}, {0, "", true}, {0, "0", false}, {0, "1", true}, {1, "0", true}, {-1, NULL, false}, {-1, "1", false}};
     sage_options options = {.size = sizeof options, .device = -1, .memory_only = 1};
     sage_context *context = NULL;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         options.dependent_launch = rows[i].option;
-        setenv("SAGE_DEPENDENT_LAUNCH", rows[i].variable, 1);
+        unsetenv("SAGE_DEPENDENT_LAUNCH");
+        if (rows[i].variable) setenv("SAGE_DEPENDENT_LAUNCH", rows[i].variable, 1);
         assert_int_equal(sage_context_create(&options, &context), SAGE_OK);
         assert_int_equal(context->dependent_launch, rows[i].on);
         sage_context_destroy(context);
@@ -357,7 +358,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(status_texts),
         TEST(options_are_checked),
-        TEST(dependent_launch_is_asked_for),
+        TEST(dependent_launch_can_be_refused),
         TEST(works_without_device),
         TEST(a_missing_driver_is_named_as_users_know_it),
         TEST(any_allocation_may_fail),
