@@ -161,6 +161,7 @@ static void plan_schedule(struct plan *p, const struct spec *spec, const struct 
     const enum spec_overlap overlap = overlap_of(spec, arch, v);
     p->overlap = spec_overlap_text(overlap);
     p->max = spec_max_text(keeps_max(p, spec, wgmma, overlap) ? SPEC_MAX_ON_OVERFLOW : SPEC_MAX_EACH_TILE);
+    p->exp2_poly = keeps_max(p, spec, wgmma, overlap) ? spec->exp2_poly : 0;
     p->persistent = wgmma && spec->blocks == SPEC_BLOCKS_PERSISTENT && overlap != SPEC_OVERLAP_PV;
     // Maxima of int32 scores where they are of one scale, and where a maximum of three is one instruction.
     p->int_max = wgmma && spec->qk_format == SPEC_FORMAT_INT8 && spec->qk_granularity != SPEC_GRANULARITY_PER_TOKEN;
@@ -175,8 +176,15 @@ static void plan_smem(struct plan *p, bool wgmma, bool barriers)
     plan_slots(p, align, barriers && !wgmma);
     p->smem_master = p->smem_ones + (p->pv_tiles > p->d_v / 8 && !p->sum_in_pv ? 1024 : 0);
     p->smem_flushed = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
-    p->smem_barriers = p->smem_flushed + (p->flush_tiles > 1 ? p->tile_q * 4 : 0);
-    p->smem_bytes = p->smem_barriers + (barriers ? (1 + p->persistent + (wgmma ? 4 : 2) * p->stages) * 8 : 0);
+    const int flushed = p->flush_tiles > 1 ? p->tile_q * 4 : 0;
+    const int bar_bytes = barriers ? (1 + p->persistent + (wgmma ? 4 : 2) * p->stages) * 8 : 0;
+    p->smem_bytes = p->smem_flushed + flushed + bar_bytes;
+    const int k_end = round_up(p->k_tile_bytes, 16), room = p->smem_k_stride - k_end;
+    if (wgmma && flushed > 0 && flushed + bar_bytes <= room) { // behind K's scales in the first slot, which is rounded up for the swizzle
+        p->smem_bytes = p->smem_flushed;
+        p->smem_flushed = p->smem_k + k_end;
+    }
+    p->smem_barriers = p->smem_flushed + flushed;
 }
 
 #define QUANT_THREADS_MAX 384

@@ -35,7 +35,7 @@
     X(smem_ones, "offset") X(smem_master, "offset") X(smem_flushed, "offset")                                                             \
     X(smem_barriers, "offset")                                                                                                            \
     X(smem_bytes, "dynamic shared memory of the attention kernel")                                                                        \
-    X(lazy_rescale, "log2; 0: rescale always") X(p_code_one, "log_linear: ue4m3 code of the block scale of p = 1") X(flush_tiles, "tiles")                                                                    \
+    X(lazy_rescale, "log2; 0: rescale always") X(exp2_poly, "quarters of P by a polynomial") X(p_code_one, "log_linear: ue4m3 code of the block scale of p = 1") X(flush_tiles, "tiles")                                                                    \
     X(o_tiles, "n8 column tiles of O in registers, its quantised row sum among them where the tensor core adds to both")\
     X(pv_tiles, "n8 column tiles that a product P V of wgmma adds to")\
     X(consumer_registers, "after setmaxnreg") X(producer_registers, "after setmaxnreg; 0: no setmaxnreg")                                                   \

@@ -88,6 +88,7 @@ struct spec {
     enum spec_overlap overlap;
     enum spec_blocks blocks;
     int lazy_rescale_log2;
+    int exp2_poly; /* quarters */
     struct spec_int_list mask;
     bool safe;
     struct spec_int_list targets;

@@ -153,6 +153,19 @@ static bool safe_late_flush(const struct spec *s) {
     return s->safe && s->flush_tiles > 1;
 }
 
+static bool poly_without_fp8(const struct spec *s) {
+    return s->exp2_poly > 0 && s->p_format != SPEC_FORMAT_FP8_E4M3;
+}
+
+// The polynomial's P goes into its code at once: there is no value to add up.
+static bool poly_with_exact_sum(const struct spec *s) {
+    return s->exp2_poly > 0 && s->row_sum == SPEC_ROW_SUM_EXACT;
+}
+
+static bool poly_without_kept_max(const struct spec *s) {
+    return s->exp2_poly > 0 && s->max != SPEC_MAX_ON_OVERFLOW;
+}
+
 static bool safe_lazy_rescale(const struct spec *s) {
     return s->safe && s->lazy_rescale_log2 > 0;
 }
@@ -171,6 +184,9 @@ static const struct rule rules[] = {
     {"pv.p_block_scale", "softmax.row_sum", NULL, log_linear_with_exact_sum, "needs softmax.row_sum = quantised"},
     {"softmax.exp", "pv.p", "pv.p_scaling", log_code_of_other_formats, "is for a two-level nvfp4 P only"},
     {"softmax.exp", "softmax.row_sum", NULL, log_code_with_exact_sum, "needs softmax.row_sum = quantised"},
+    {"softmax.exp2_poly", "pv.p", NULL, poly_without_fp8, "needs pv.p = fp8_e4m3: its error is too large for other codes"},
+    {"softmax.exp2_poly", "softmax.row_sum", NULL, poly_with_exact_sum, "needs softmax.row_sum = quantised"},
+    {"softmax.exp2_poly", "schedule.max", NULL, poly_without_kept_max, "needs schedule.max = on_overflow"},
     {"pv.v_rounding", "pv.v", NULL, diffused_without_fp8, "needs pv.v = fp8_e4m3: an fp16 V has no errors worth it, fp4 has its scale search"},
     {"pv.v_rounding", "pv.accumulate.in", NULL, diffused_into_fp16_sums, "needs pv.accumulate.in = fp32: fp16 sums have no room above V's largest code"},
     {"pv.accumulate.in", "pv.p", NULL, fp16_sums_without_fp8, "needs pv.p = fp8_e4m3"},

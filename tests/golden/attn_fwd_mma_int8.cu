@@ -1,7 +1,7 @@
 // int8_fp16_d64_attn_fwd_q128_k128_s2_w8_sm_80_bf16_causal
 // O = softmax(Q K^T * sm_scale) V   QK in int8, PV in fp16
 //
-// spec int8_fp16_d64 (hash 9e4eb07113e86440)   variant q128_k128_s2_w8   target sm_80   io bf16   mask causal
+// spec int8_fp16_d64 (hash 2c85c609f49ea2bd)   variant q128_k128_s2_w8   target sm_80   io bf16   mask causal
 // made by sagegen 0.1.0 from templates/attn_fwd_mma.cu.tl
 // again: sagegen expand --spec specs/int8_fp16_d64.yaml --role attn_fwd --arch sm_80 --io bf16 --mask causal --variant q128_k128_s2_w8
 

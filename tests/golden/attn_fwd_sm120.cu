@@ -1,7 +1,7 @@
 // fp4_d64_attn_fwd_q128_k128_s3_w8_sm_120a_bf16_none
 // O = softmax(Q K^T * sm_scale) V   QK in nvfp4, PV in nvfp4
 //
-// spec fp4_d64 (hash 5b40335a607f9619)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
+// spec fp4_d64 (hash eeb9e4c92e341307)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/attn_fwd_sm120.cu.tl
 // again: sagegen expand --spec specs/fp4_d64.yaml --role attn_fwd --arch sm_120a --io bf16 --mask none --variant q128_k128_s3_w8
 

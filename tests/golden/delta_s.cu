@@ -1,7 +1,7 @@
 // fp4_d64_delta_s_q128_k128_s3_w8_sm_120a_bf16
 // delta_s = mean(Q group) . (K - mean(K)), what Q smoothing takes out of the scores (QK in nvfp4, PV in nvfp4)
 //
-// spec fp4_d64 (hash 5b40335a607f9619)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
+// spec fp4_d64 (hash eeb9e4c92e341307)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/delta_s.cu.tl
 // again: sagegen expand --spec specs/fp4_d64.yaml --role delta_s --arch sm_120a --io bf16 --mask none --variant q128_k128_s3_w8
 

@@ -1,7 +1,7 @@
 // fp4_d64_quantise_kv_q128_k128_s3_w8_sm_120a_bf16
 // K and V quantised to tile images in the workspace, by their statistics over the sequence (QK in nvfp4, PV in nvfp4)
 //
-// spec fp4_d64 (hash 5b40335a607f9619)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
+// spec fp4_d64 (hash eeb9e4c92e341307)   variant q128_k128_s3_w8   target sm_120a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/quantise_kv.cu.tl
 // again: sagegen expand --spec specs/fp4_d64.yaml --role quantise_kv --arch sm_120a --io bf16 --mask none --variant q128_k128_s3_w8
 

@@ -1,7 +1,7 @@
 // int8_fp8_d128_quantise_q_q192_k128_s3_w12_f16_sm_90a_bf16
 // Q quantised to tile images in the workspace (QK in int8, PV in fp8_e4m3)
 //
-// spec int8_fp8_d128 (hash 491f6fc727138d28)   variant q192_k128_s3_w12_f16   target sm_90a   io bf16   mask none
+// spec int8_fp8_d128 (hash c9740032ff0f3cee)   variant q192_k128_s3_w12_f16   target sm_90a   io bf16   mask none
 // made by sagegen 0.1.0 from templates/quantise_q.cu.tl
 // again: sagegen expand --spec specs/int8_fp8_d128.yaml --role quantise_q --arch sm_90a --io bf16 --mask none --variant q192_k128_s3_w12_f16
 

@@ -172,6 +172,7 @@ static void test_canonical(void **state) {
                                    "smooth.q: {group: 32}\n"
                                    "smooth.v: mean\n"
                                    "softmax.exp: exp2\n"
+                                   "softmax.exp2_poly: 0\n"
                                    "softmax.lazy_rescale_log2: 8\n"
                                    "softmax.row_sum: quantised\n"
                                    "targets: [sm_121a, sm_120f]\n"
@@ -229,7 +230,7 @@ static void test_fields(void **state) {
         assert_true(strlen(json_string_value(json_object_get(field, "path"))) > 0);
         assert_true(strlen(json_string_value(json_object_get(field, "help"))) > 0);
     }
-    assert_int_equal(json_array_size(fields), 35);
+    assert_int_equal(json_array_size(fields), 36);
     assert_string_equal(json_string_value(json_object_get(json_array_get(fields, 3), "allowed")), "bf16|fp16");
     json_decref(fields);
     buf_free(&out);
