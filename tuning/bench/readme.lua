@@ -227,6 +227,56 @@ local function fp4_svg()
     caption = "d 128, 4096 keys, " .. fp4_facts("128", "4096") .. "; lines: standard deviation over seeds; float64 models" })
 end
 
+-- -- FP4: what an H100 gave that emulates it ------------------------------------------
+
+local function fp4_emulated(name)
+  local part = load_json("fp4_h100.json")[name]
+  return part.rows, ("\n\n%s; commit %s: `%s`"):format(part.what, part.commit, part.command)
+end
+
+-- Each row of no mask with its causal partner.
+local function masked_pairs(rows, same)
+  local found = {}
+  for _, full in ipairs(rows) do
+    for _, causal in ipairs(rows) do
+      if full.mask == "none" and causal.mask == "causal" and same(full, causal) then found[#found + 1] = { full, causal } end
+    end
+  end
+  return found
+end
+
+function blocks.fp4gates()
+  local rows, facts = fp4_emulated("gates")
+  return table_of("| emulated kernel's error over SageAttention3's | normal | outlier | runs |", rows, function(row)
+    local cells = {}
+    for i, kind in ipairs(KINDS) do cells[i] = ("%s ± %s"):format(row[kind], row[kind .. "_se"]) end
+    local causal = row.mask == "causal" and ", causal" or ""
+    return ("| %s%s, %s keys | %s |"):format(row.spec, causal, row.keys, table.concat(cells, " | "))
+  end) .. facts
+end
+
+function blocks.fp4real()
+  local rows, facts = fp4_emulated("real")
+  local layers, cells = {}, {}
+  for _, pair in ipairs(masked_pairs(rows, function(a, b) return a.layer == b.layer and a.d == b.d end)) do
+    local layer = pair[1].layer
+    if not cells[layer] then layers[#layers + 1], cells[layer] = layer, {} end
+    table.insert(cells[layer], ("%s / %s"):format(pair[1].error, pair[2].error))
+  end
+  return table_of("| error of O, not causal / causal | d 32 | d 64 | d 128 |", layers, function(layer)
+    return ("| layer %s | %s |"):format(layer, table.concat(cells[layer], " | "))
+  end) .. facts
+end
+
+function blocks.fp4drift()
+  local rows, facts = fp4_emulated("drift")
+  return table_of("| keys | error of O | causal |", masked_pairs(rows, function(a, b) return a.keys == b.keys end), function(pair)
+    return ("| %s | %s | %s |"):format(pair[1].keys, pair[1].error, pair[2].error)
+  end) .. facts
+end
+
+-- -- All blocks of README.md ----------------------------------------------------
+
 local function fill(text)
   return (text:gsub("<!%-%- bench:(%w+) %-%->\n.-<!%-%- /bench %-%->", function(name)
     local block = assert(blocks[name], README .. ": there is no block named " .. name)
