@@ -6,28 +6,19 @@
 #include "bare_launch.h"
 #include "device.h"
 #include "sage.h"
+#include "samples.h"
+#include "tiny_call.h"
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#define SPEC     "int8_fp8_d128"
-#define SM_SCALE 0.0883883461f /* 1 / sqrt(DIM), given to both sides, so that they agree to the bit */
 
 enum {
-    HEADS = 1,
-    SEQ = 64, /* queries, and keys */
-    DIM = 128,
-    ELEMENTS = HEADS * SEQ * DIM,
-    TENSOR_BYTES = 2 * ELEMENTS,
-    CALLS = 200,  /* of one block, between two waits for the stream */
-    ROUNDS = 101, /* blocks of each kind */
-    P90 = 90      /* index of the 90th percentile of ROUNDS sorted values */
+    CALLS = 200, /* of one block, between two waits for the stream */
+    ROUNDS = 101 /* blocks of each kind */
 };
 static_assert(CALLS * BARE_LAUNCHES < 1000, "the driver queues about a thousand launches, then waits for the GPU");
-static_assert(CALLS % 2 == 0 && ROUNDS % 2 == 1, "blocks have two halves, medians are one value");
+static_assert(CALLS % 2 == 0 && (int)ROUNDS <= (int)SAMPLES_MAX, "blocks have two halves, samples find room");
 
 // What is timed: either way of calling, for either caller.
 enum kind { CURRENT_BARE, CURRENT_RUN, ABSENT_BARE, ABSENT_RUN, KIND_COUNT };
@@ -71,45 +62,29 @@ static bool driver_ok(const struct bench *b, driver_result result, const char *w
 
 static bool make_plan(struct bench *b, const char *kernel_dir) {
     const sage_options options = {.size = sizeof options, .kernel_dir = kernel_dir, .memory_only = 1};
-    const sage_attention_desc desc = {
-        .size = sizeof desc, .dtype = SAGE_BF16, .head_dim_qk = DIM, .spec = SPEC, .sm_scale = SM_SCALE};
     return sage_ok(b, sage_context_create(&options, &b->context) == SAGE_OK) &&
-           sage_ok(b, sage_attention_plan_create(b->context, &desc, &b->plan) == SAGE_OK);
-}
-
-// bf16 of magnitude 0.5 to 2, either sign; other values for each salt.
-static bool upload_input(struct bench *b, unsigned salt, void **out) {
-    uint16_t values[ELEMENTS];
-    for (unsigned i = 0; i < ELEMENTS; i++) {
-        const unsigned mixed = ((i + salt * ELEMENTS) * 2654435761u) >> 16;
-        values[i] = (uint16_t)((mixed & 0x8000u) | (0x3f00u + (mixed & 0xffu)));
-    }
-    return device_alloc(&b->device, TENSOR_BYTES, out) &&
-           device_upload(&b->device, *out, values, TENSOR_BYTES, b->stream);
+           sage_ok(b, sage_attention_plan_create(b->context, &tiny_desc, &b->plan) == SAGE_OK);
 }
 
 static bool make_call(struct bench *b) {
-    const sage_tensor contiguous = {NULL, HEADS * SEQ * DIM, SEQ * DIM, DIM};
-    sage_attention_args *args = &b->args;
-    *args = (sage_attention_args){.size = sizeof *args, .shape = {1, HEADS, HEADS, SEQ, SEQ}};
-    args->q = args->k = args->v = args->o = contiguous;
-    args->workspace_bytes = sage_attention_workspace_bytes(b->plan, &args->shape);
-    return device_ok(b, device_stream_create(&b->device, &b->stream) && upload_input(b, 0, &args->q.data) &&
-                            upload_input(b, 1, &args->k.data) && upload_input(b, 2, &args->v.data) &&
-                            device_alloc(&b->device, TENSOR_BYTES, &args->o.data) &&
-                            device_alloc(&b->device, args->workspace_bytes, &args->workspace));
+    return device_ok(
+        b, device_stream_create(&b->device, &b->stream) &&
+               tiny_make(&b->device, b->stream, sage_attention_workspace_bytes(b->plan, &tiny_shape), &b->args));
+}
+
+static bool make_bare(struct bench *b, const char *kernel_dir) {
+    struct bare_recipe recipe;
+    return sage_ok(b, bare_read(b->context, kernel_dir, sage_attention_plan_describe(b->plan), &tiny_shape, &recipe)) &&
+           device_ok(b, bare_load(&b->device, &recipe, &b->args, TINY_SM_SCALE, b->stream, &b->bare));
 }
 
 // After a successful device_open.
 static bool set_up(struct bench *b, const char *kernel_dir) {
-    return make_plan(b, kernel_dir) && make_call(b) &&
-           sage_ok(b, bare_make(b->context, &b->device, kernel_dir, sage_attention_plan_describe(b->plan), &b->args,
-                                SM_SCALE, b->stream, &b->bare));
+    return make_plan(b, kernel_dir) && make_call(b) && make_bare(b, kernel_dir);
 }
 
 static void tear_down(struct bench *b) {
-    void *const memory[] = {b->args.q.data, b->args.k.data, b->args.v.data, b->args.o.data, b->args.workspace};
-    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++) device_free(&b->device, memory[i]);
+    tiny_free(&b->device, &b->args);
     bare_unload(&b->bare);
     device_stream_destroy(&b->device, b->stream);
     sage_attention_plan_destroy(b->plan);
@@ -147,33 +122,25 @@ static const struct {
 };
 
 // O of one call; O and the workspace start with all bits set.
-static bool output_of(struct bench *b, bool (*call)(struct bench *b), uint16_t out[ELEMENTS]) {
+static bool output_of(struct bench *b, bool (*call)(struct bench *b), uint16_t out[TINY_ELEMENTS]) {
     struct device *d = &b->device;
     if (!device_ok(b, device_memset_u8(d, b->args.workspace, 0xff, b->args.workspace_bytes, b->stream) &&
-                          device_memset_u8(d, b->args.o.data, 0xff, TENSOR_BYTES, b->stream)))
+                          device_memset_u8(d, b->args.o.data, 0xff, TINY_TENSOR_BYTES, b->stream)))
         return false;
     if (!call(b)) return fail("a launch failed: %s", sage_last_error(b->context));
-    return device_ok(b, device_download(d, out, b->args.o.data, TENSOR_BYTES, b->stream));
+    return device_ok(b, device_download(d, out, b->args.o.data, TINY_TENSOR_BYTES, b->stream));
 }
 
-// Whether both ways give the same O. *written: whether all of it was written; a stand-in for the driver runs no kernel.
+// Whether both ways give the same O. *written: whether all of it was written.
 static bool compare_outputs(struct bench *b, bool *written) {
-    uint16_t bare[ELEMENTS], run[ELEMENTS];
+    uint16_t bare[TINY_ELEMENTS], run[TINY_ELEMENTS];
     if (!output_of(b, call_bare, bare) || !output_of(b, call_run, run)) return false;
-    *written = true;
-    for (int i = 0; i < ELEMENTS; i++) {
+    for (int i = 0; i < TINY_ELEMENTS; i++)
         if (bare[i] != run[i])
             return fail("O differs at element %d: 0x%04x by bare launches, 0x%04x by sage_attention_run", i, bare[i],
                         run[i]);
-        *written &= run[i] != 0xffff;
-    }
+    *written = tiny_is_written(run);
     return true;
-}
-
-static double now_us(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
 }
 
 static bool call_often(struct bench *b, enum kind kind, int count) {
@@ -210,22 +177,6 @@ static bool time_all(struct bench *b) {
 
 /* -- Report and program ---- */
 
-struct summary {
-    double median, min, p90;
-};
-
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static struct summary summarise(const double values[ROUNDS]) {
-    double sorted[ROUNDS];
-    memcpy(sorted, values, sizeof sorted);
-    qsort(sorted, ROUNDS, sizeof *sorted, by_value);
-    return (struct summary){sorted[ROUNDS / 2], sorted[0], sorted[P90]};
-}
-
 static struct summary difference(struct summary a, struct summary b) {
     return (struct summary){a.median - b.median, a.min - b.min, a.p90 - b.p90};
 }
@@ -234,7 +185,7 @@ static struct summary difference(struct summary a, struct summary b) {
 static bool is_gpu_limited(const struct bench *b) {
     bool limited = false;
     for (int kind = 0; kind < KIND_COUNT; kind++)
-        limited |= summarise(b->us[kind]).median > 1.1 * summarise(b->early_us[kind]).median;
+        limited |= summarise(b->us[kind], ROUNDS).median > 1.1 * summarise(b->early_us[kind], ROUNDS).median;
     return limited;
 }
 
@@ -245,8 +196,8 @@ struct line {
 
 // bare: CURRENT_BARE or ABSENT_BARE; its run is the kind after it.
 static void report_lines(const struct bench *b, int bare, struct line lines[3]) {
-    lines[0] = (struct line){"bare launches", "bare", summarise(b->us[bare])};
-    lines[1] = (struct line){"sage_attention_run", "run", summarise(b->us[bare + 1])};
+    lines[0] = (struct line){"bare launches", "bare", summarise(b->us[bare], ROUNDS)};
+    lines[1] = (struct line){"sage_attention_run", "run", summarise(b->us[bare + 1], ROUNDS)};
     lines[2] = (struct line){"difference", "difference", difference(lines[1].us, lines[0].us)};
 }
 
