@@ -177,14 +177,16 @@ static void plan_smem(struct plan *p, bool wgmma, bool barriers)
     p->smem_master = p->smem_ones + (p->pv_tiles > p->d_v / 8 && !p->sum_in_pv ? 1024 : 0);
     p->smem_flushed = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
     const int flushed = p->flush_tiles > 1 ? p->tile_q * 4 : 0;
+    const int tile = wgmma ? 64 : 0;
     const int bar_bytes = barriers ? (1 + p->persistent + (wgmma ? 4 : 2) * p->stages) * 8 : 0;
-    p->smem_bytes = p->smem_flushed + flushed + bar_bytes;
+    p->smem_bytes = p->smem_flushed + flushed + tile + bar_bytes;
     const int k_end = round_up(p->k_tile_bytes, 16), room = p->smem_k_stride - k_end;
-    if (wgmma && flushed > 0 && flushed + bar_bytes <= room) { // behind K's scales in the first slot, which is rounded up for the swizzle
+    if (wgmma && flushed > 0 && flushed + tile + bar_bytes <= room) { // behind K's scales in the first slot, which is rounded up for the swizzle
         p->smem_bytes = p->smem_flushed;
         p->smem_flushed = p->smem_k + k_end;
     }
-    p->smem_barriers = p->smem_flushed + flushed;
+    p->smem_tile = p->smem_flushed + flushed;
+    p->smem_barriers = p->smem_tile + tile;
 }
 
 #define QUANT_THREADS_MAX 384

@@ -33,7 +33,7 @@
     X(smem_q, "offset") X(smem_k, "offset") X(smem_k_stride, "bytes") X(smem_v, "offset") X(smem_v_stride, "bytes")                        \
     X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(delta_tile_bytes, "delta_s of a tile of queries and a tile of keys")          \
     X(smem_ones, "offset") X(smem_master, "offset") X(smem_flushed, "offset")                                                             \
-    X(smem_barriers, "offset")                                                                                                            \
+    X(smem_tile, "offset") X(smem_barriers, "offset")                                                                                                            \
     X(smem_bytes, "dynamic shared memory of the attention kernel")                                                                        \
     X(lazy_rescale, "log2; 0: rescale always") X(exp2_poly, "quarters of P by a polynomial") X(p_code_one, "log_linear: ue4m3 code of the block scale of p = 1") X(flush_tiles, "tiles")                                                                    \
     X(o_tiles, "n8 column tiles of O in registers, its quantised row sum among them where the tensor core adds to both")\

@@ -109,6 +109,7 @@ static void bind_smem_map(struct bindings *b, const struct plan *p)
         map_row(b, "master", p->smem_master, p->tile_q * p->d_v * 4, "O in fp32 up to the last flush: [warpgroup][d_v / 8][thread][4]");
         map_row(b, "flushed", p->smem_flushed, p->tile_q * 4, "[row] the maximum that master is relative to");
     }
+    if (p->smem_barriers > p->smem_tile) map_row(b, "tile", p->smem_tile, p->smem_barriers - p->smem_tile, "2 x: q_tile, head, batch, q_head, kv_index");
     if (p->smem_bytes > p->smem_barriers) map_row(b, "barriers", p->smem_barriers, p->smem_bytes - p->smem_barriers, "mbarriers, table below");
     b->item[b->count++] =
         (struct expand_binding){.name = "smem_map", .kind = EXPAND_ROWS, .number = b->map_rows, .columns = map_columns, .cells = b->map_cells};

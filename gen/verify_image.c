@@ -27,12 +27,20 @@ static size_t data_bytes(const struct plan *p, enum image_tensor t) {
 
 /* -- Codes ---- */
 
+// V's rows stand in the order of O's columns: of 32 channels each lane t of a quad has eight, 8t to 8t + 7, as columns 2t
+// and 2t + 1 of four tiles of 8.
+static int image_row(const struct plan *p, enum image_tensor t, int row) {
+    if (t != IMAGE_V || row >= p->head_dim_v / 32 * 32) return row;
+    const int lane = row % 32 / 8, tile = row % 8 / 2;
+    return row / 32 * 32 + tile * 8 + lane * 2 + row % 2;
+}
+
 // Swizzle of 128, 64 and 32 bytes: address bits 4-6, 4-5, 4 are XORed with as many bits from 7 on.
 size_t image_byte(const struct plan *p, enum image_tensor t, int row, int element) {
     size_t panel_bytes = (size_t)(t == IMAGE_V ? p->v_panel_bytes : p->qk_panel_bytes);
     size_t byte = (size_t)element * (size_t)image_bits(p, t) / 8;
     size_t panel = byte / panel_bytes, within = byte % panel_bytes;
-    size_t linear = (panel * (size_t)image_rows(p, t) + (size_t)row) * panel_bytes + within;
+    size_t linear = (panel * (size_t)image_rows(p, t) + (size_t)image_row(p, t, row)) * panel_bytes + within;
     return linear ^ (((linear >> 7) & (panel_bytes / 16 - 1)) << 4);
 }
 
@@ -68,7 +76,7 @@ static size_t scale_word(const struct plan *p, enum image_tensor t, int row, int
 
 size_t image_block_scale_byte(const struct plan *p, enum image_tensor t, int row, int block) {
     int per_step = 64 / (t == IMAGE_V ? p->v_block : p->qk_block);
-    return data_bytes(p, t) + 4 * scale_word(p, t, row, block / per_step) + (size_t)(block % per_step);
+    return data_bytes(p, t) + 4 * scale_word(p, t, image_row(p, t, row), block / per_step) + (size_t)(block % per_step);
 }
 
 size_t image_k_scale_byte(const struct plan *p, int key) {

@@ -9,7 +9,7 @@
 enum image_tensor { IMAGE_Q, IMAGE_K, IMAGE_V };
 
 // **Layout** Rows of an image: of Q and K query rows and keys, elements are channels; of V channels, elements are
-// positions of keys. Where the byte of an element lies in its tile's image; bit 0 or 4 of it for 4-bit elements.
+// positions of keys; rows are named by their channel, wherever they lie. Where the byte of an element lies in its tile's image; bit 0 or 4 of it for 4-bit elements.
 size_t image_byte(const struct plan *p, enum image_tensor t, int row, int element);
 int image_bits(const struct plan *p, enum image_tensor t); // of an element
 unsigned image_code(const struct plan *p, enum image_tensor t, const uint8_t *image, int row, int element);

@@ -28,6 +28,19 @@ function M.key_expression(format, p)
     return (string.gsub(forms[format], "P", p))
 end
 
+-- Columns of O, in groups of 32, of which a lane of a quad holds 8 neighbours: V's rows are put in this order, so that four n8 tiles of
+-- an accumulator are 16 bytes of O. Lane t holds columns 2t and 2t + 1 of n8 tile n: channels 8t + 2 (n % 4) and the next of the group.
+function M.wide_columns(head_dim_v)
+    return head_dim_v // 32 * 32
+end
+
+-- C expression for the row of V's image, and column of the product, of channel `c`.
+function M.v_row(head_dim_v, c)
+    local form = string.gsub("C / 32 * 32 + C % 8 / 2 * 8 + C % 32 / 8 * 2 + C % 2", "C", c)
+    local wide = M.wide_columns(head_dim_v)
+    return wide == 0 and c or string.format("(%s < %d ? %s : %s)", c, wide, form, c)
+end
+
 -- C expression for the 16-byte chunk where chunk `c` of row `r` of a panel sits: the 128-, 64- and 32-byte swizzle modes of TMA and
 -- wgmma, which also keep ldmatrix free of bank conflicts.
 function M.swizzle(panel_bytes, row, chunk)

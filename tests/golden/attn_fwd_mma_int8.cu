@@ -189,8 +189,13 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
     // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
     // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
     //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
-    const i32 q_tile = args.q_tile_first + args.q_tile_launch - 1 - (i32)blockIdx.x % args.q_tile_launch; // longest first
-    const i32 head = (i32)blockIdx.x / args.q_tile_launch; // batch * heads_q + query head
+    // Longest first, over the heads whose K and V (32 MB) fit into the L2 cache together: short tiles fill the gaps that long ones leave.
+    const i32 heads_all = args.batch * args.heads_q;
+    const i32 heads_together = max(1, min(heads_all, 174762 / max(1, args.seq_k)));
+    const i32 head_first = (i32)blockIdx.x / (heads_together * args.q_tile_launch) * heads_together;
+    const i32 rank = (i32)blockIdx.x - head_first * args.q_tile_launch, heads_here = min(heads_together, heads_all - head_first);
+    const i32 q_tile = args.q_tile_first + args.q_tile_launch - 1 - rank / heads_here;
+    const i32 head = head_first + rank % heads_here; // batch * heads_q + query head
     const i32 batch = head / args.heads_q, q_head = head % args.heads_q;
     const i32 kv_index = batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
     const i32 row_first = q_tile * tile_q;
@@ -406,28 +411,43 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
             }
         }
 
-    const float2 *g_v_scale = (const float2 *)((const float *)args.v_scale + (i64)kv_index * 2 * d_v) + lane % 4; // [d_v] scales, then [d_v] means
+    const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
     const bool has_keys = args.seq_k > 0; // without keys no scale was written
-    u32 rO_io[m_tiles][d_v / 8][2]; // pairs of columns, rows l/4, l/4+8
-    bool bad = false;
+    u32 rO_io[m_tiles][8][2]; // pairs of columns, rows l/4, l/4+8
+    u32 past[m_tiles][2] = {};     // top bit of a half: one of the row's values is infinite or NaN
     #pragma unroll
-    for (i32 n = 0; n < d_v / 8; n++) { // no branch in it: all loads are under way together
-        const float2 scale = has_keys ? g_v_scale[n * 4] : float2{0.0f, 0.0f};
+    for (i32 n = 0; n < 8; n += 2) { // no branch in it: all loads are under way together; columns 32 (n / 4) + 8 (l % 4) + 2 (n % 4) + {0,1,2,3}
+        const i32 at = n / 4 * 32 + lane % 4 * 8 + n % 4 * 2;
+        const float4 scale = has_keys ? *(const float4 *)(g_v_scale + at) : float4{0.0f, 0.0f, 0.0f, 0.0f};
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
             for (i32 h = 0; h < 2; h++) {
-                const float x = rO[m][n][2 * h] * inv[m][h] * scale.x, y = rO[m][n][2 * h + 1] * inv[m][h] * scale.y;
-                const u32 pair = seen[m][h] ? narrow2(x, y) : 0;
+                const float first = rO[m][n][2 * h] * inv[m][h] * scale.x;
+                const float second = rO[m][n][2 * h + 1] * inv[m][h] * scale.y;
+                const u32 pair = seen[m][h] ? narrow2(first, second) : 0;
                 rO_io[m][n][h] = pair;
-                const bool infinite = (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
-                bad |= infinite && row_first + (warp * m_tiles + m) * 16 + lane / 4 + 8 * h < args.seq_q;
+                past[m][h] |= (pair & 0x7fff7fffu) + 0x00800080u; // an exponent of ones carries into the top bit
             }
+            #pragma unroll
+            for (i32 m = 0; m < m_tiles; m++)
+                #pragma unroll
+                for (i32 h = 0; h < 2; h++) {
+                    const float first = rO[m][n + 1][2 * h] * inv[m][h] * scale.z;
+                    const float second = rO[m][n + 1][2 * h + 1] * inv[m][h] * scale.w;
+                    const u32 pair = seen[m][h] ? narrow2(first, second) : 0;
+                    rO_io[m][n + 1][h] = pair;
+                    past[m][h] |= (pair & 0x7fff7fffu) + 0x00800080u; // an exponent of ones carries into the top bit
+                }
     }
+    bool bad = false;
+    #pragma unroll
+    for (i32 m = 0; m < m_tiles; m++)
+        #pragma unroll
+        for (i32 h = 0; h < 2; h++) bad |= (past[m][h] & 0x80008000u) != 0 && row_first + (warp * m_tiles + m) * 16 + lane / 4 + 8 * h < args.seq_q;
     if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
 
-    u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h + lane % 4 * 2;
-    const bool whole_pairs = (args.vector_io & 8) != 0; // O's rows begin at multiples of 4 bytes
+    u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h;
     #pragma unroll
     for (i32 m = 0; m < m_tiles; m++)
         #pragma unroll
@@ -435,14 +455,16 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
             const i32 row = row_first + (warp * m_tiles + m) * 16 + lane / 4 + 8 * h;
             u16 *g_row = g_o + (i64)row * args.o_stride_n;
             if (row >= args.seq_q) continue;
-            if (whole_pairs) {
+            if (args.vector_io & 8) {
                 #pragma unroll
-                for (i32 n = 0; n < d_v / 8; n++) *(u32 *)(g_row + n * 8) = rO_io[m][n][h];
+                for (i32 n = 0; n < 8; n += 4)
+                    *(uint4 *)(g_row + n * 8 + lane % 4 * 8) = make_uint4(rO_io[m][n][h], rO_io[m][n + 1][h], rO_io[m][n + 2][h], rO_io[m][n + 3][h]);
             } else {
                 #pragma unroll
-                for (i32 n = 0; n < d_v / 8; n++) {
-                    g_row[n * 8] = (u16)rO_io[m][n][h];
-                    g_row[n * 8 + 1] = (u16)(rO_io[m][n][h] >> 16);
+                for (i32 n = 0; n < 8; n++) {
+                    u16 *g_pair = g_row + (n < 8 ? n / 4 * 32 + lane % 4 * 8 + n % 4 * 2 : n * 8 + lane % 4 * 2);
+                    g_pair[0] = (u16)rO_io[m][n][h];
+                    g_pair[1] = (u16)(rO_io[m][n][h] >> 16);
                 }
             }
         }

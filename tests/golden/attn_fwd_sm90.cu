@@ -99,18 +99,19 @@ constexpr float log2_p_one = 4.80735493f;  // log2 of what p = 1 is stored as, l
 //   V        offset  76800   52224 bytes  3 x [128][128] fp8_e4m3 transposed, panels of 128 bytes, swizzled; 8 rows of ones
 //   master   offset 129024   98304 bytes  O in fp32 up to the last flush: [warpgroup][d_v / 8][thread][4]
 //   flushed  offset  40992     768 bytes  [row] the maximum that master is relative to
-//   barriers offset  41760  185568 bytes  mbarriers, table below
+//   tile     offset  41760      64 bytes  2 x: q_tile, head, batch, q_head, kv_index
+//   barriers offset  41824  185504 bytes  mbarriers, table below
 constexpr i32 smem_q = 0;
 constexpr i32 smem_k = 24576, smem_k_stride = 17408;
 constexpr i32 smem_v = 76800, smem_v_stride = 17408;
 constexpr i32 smem_master = 129024, smem_flushed = 40992;
-constexpr i32 smem_barriers = 41760;
+constexpr i32 smem_tile = 41760, smem_barriers = 41824;
 static_assert(smem_k >= q_tile_bytes && smem_k_stride >= k_tile_bytes && smem_v_stride >= v_tile_bytes + 8 * v_row_bytes, "regions overlap");
 static_assert(smem_barriers + (2 + 4 * stages) * 8 <= 227328, "shared memory of the launch");
 
 // ---- barriers (mbarriers, 8 bytes each) ---------------------------------------------------------------------------------
-//   q_full            producer arrives with the bytes of Q     phase = query tile of the block
-//   q_empty           one thread of every consumer warp arrives: 12     the products with Q have ended
+//   q_full            producer arrives with the bytes of Q, and has noted the tile     phase = query tile of the block
+//   q_empty           every consumer thread arrives: 384     the products with Q have ended, and the tile before is stored
 //   k_full[slot]      producer arrives with the bytes of K     phase = pass over the slots
 //   k_empty[slot]     every consumer thread arrives: 384     it has read K's scales, and its warp's products with K have ended
 //   v_full[slot]      as k_full
@@ -286,27 +287,13 @@ __device__ __forceinline__ void wgmma_qk_first(i32 (&d)[16][4], u32 a, u32 b)
         : "l"(wgmma_descriptor<qk_panel_bytes>(a)), "l"(wgmma_descriptor<qk_panel_bytes>(b)), "r"(0));
 }
 
-// The block's and the thread's index, read where they stand: what is computed from them is computed here, and not kept in registers over a
-// loop that needs them for other things.
-__device__ __forceinline__ i32 block_index_again()
-{
-    u32 x;
-    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
-    return (i32)x;
-}
-
+// The thread's index, read where it stands: what is computed from it is computed here, and not kept in registers over a loop that needs them
+// for other things.
 __device__ __forceinline__ i32 thread_index_again()
 {
     u32 x;
     asm volatile("mov.u32 %0, %%tid.x;" : "=r"(x));
     return (i32)x;
-}
-
-// x, but as a value of its own.
-__device__ __forceinline__ i32 same_again(i32 x)
-{
-    asm volatile("" : "+r"(x));
-    return x;
 }
 
 // An end that no thread takes: seq_q is not negative, which the compiler cannot know. It moves no instruction across, so that what stands
@@ -433,7 +420,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     // ---- stage 2/7: barriers ------------------------------------------------------------------------------------------------
     if (tid == 0) {
         mbar_init(q_full, 1);
-        mbar_init(q_empty, warps);
+        mbar_init(q_empty, 32 * warps);
         #pragma unroll
         for (i32 slot = 0; slot < stages; slot++) {
             mbar_init(k_full + 8 * slot, 1);
@@ -473,6 +460,11 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
             const u8 *g_k = (const u8 *)args.k_tiles + (i64)kv_index * args.k_tile_count * k_tile_bytes;
             const u8 *g_v = (const u8 *)args.v_tiles + (i64)kv_index * args.k_tile_count * v_tile_bytes;
             mbar_wait(q_empty, q_free_phase);
+            {
+                i32 *s_tile = (i32 *)(smem + smem_tile + 32 * (q_free_phase ^ 1));
+                *(int4 *)s_tile = make_int4(q_tile, head, batch, q_head);
+                s_tile[4] = kv_index;
+            }
             q_free_phase ^= 1;
             mbar_expect(q_full, q_tile_bytes);
             bulk_copy(s_base + smem_q, g_q, q_tile_bytes, q_full);
@@ -497,13 +489,10 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     u32 q_phase = 0;
     #pragma unroll 1
     for (i32 block = blockIdx.x; block < blocks; block += gridDim.x) {
-        // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
-        // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
-        //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
-        const i32 q_tile = args.q_tile_first + block % args.q_tile_launch;
-        const i32 head = block / args.q_tile_launch; // batch * heads_q + query head
-        const i32 batch = head / args.heads_q, q_head = head % args.heads_q;
-        const i32 kv_index = batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
+        mbar_wait(q_full, q_phase);
+        const i32 tile_word = ((const i32 *)(smem + smem_tile + 32 * q_phase))[min(lane, 4)];
+        const i32 q_tile = __shfl_sync(~0u, tile_word, 0), head = __shfl_sync(~0u, tile_word, 1), batch = __shfl_sync(~0u, tile_word, 2);
+        const i32 q_head = __shfl_sync(~0u, tile_word, 3), kv_index = __shfl_sync(~0u, tile_word, 4);
         const i32 row_first = q_tile * tile_q;
         const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
         const i32 tiles_full = args.seq_k / tile_k;
@@ -531,7 +520,6 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         const u32 desc_q = wgmma_low_word(s_base + smem_q + warp / 4 * 64 * qk_panel_bytes);
         const u32 desc_k_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_k), 0); // a shuffle is not made again in the loop: the register stays
         const u32 desc_v_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_v), 0);
-        mbar_wait(q_full, q_phase);
 
         // ---- main loop over tiles of keys ---------------------------------------------------------------------------------
         //   issue Q K(j); meanwhile flush, read K's scales, and wait for V
@@ -760,8 +748,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
             r_sum[0][1] += rO[0][d_v / 8][2];
         }
 
-        mbar_arrive_warp(q_empty, lane);
-        q_phase ^= 1;
+        mbar_arrive(q_empty);
 
         // ---- flush of the last tiles: O = master * 2^(old maximum - new maximum) + rO; the tensor core's own sums keep 13 bits ------
         // master: [warpgroup][d_v / 8][thread][4] fp32, each thread its own     flushed: [row] the maximum that master is relative to
@@ -782,17 +769,10 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         }
 
     {
-        const i32 block_again = same_again(block);
-        // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
-        // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
-        //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
-        const i32 q_tile = args.q_tile_first + block_again % args.q_tile_launch;
-        const i32 head = block_again / args.q_tile_launch; // batch * heads_q + query head
-        const i32 batch = head / args.heads_q, q_head = head % args.heads_q;
-        const i32 kv_index = batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
+        const i32 tile_word = ((const i32 *)(smem + smem_tile + 32 * q_phase))[min(lane, 4)];
+        const i32 q_tile = __shfl_sync(~0u, tile_word, 0), head = __shfl_sync(~0u, tile_word, 1), batch = __shfl_sync(~0u, tile_word, 2);
+        const i32 q_head = __shfl_sync(~0u, tile_word, 3), kv_index = __shfl_sync(~0u, tile_word, 4);
         const i32 row_first = q_tile * tile_q;
-        const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
-        const i32 tiles_full = args.seq_k / tile_k;
 
         // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
         bool seen[m_tiles][2]; // false: the row sees no key at all, O = 0 and LSE = -inf
@@ -812,29 +792,44 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                 }
             }
 
-        const float2 *g_v_scale = (const float2 *)((const float *)args.v_scale + (i64)kv_index * 2 * d_v) + lane % 4; // [d_v] scales, then [d_v] means
+        const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
         const bool has_keys = args.seq_k > 0; // without keys no scale was written
-        u32 rO_io[m_tiles][d_v / 8][2]; // pairs of columns, rows l/4, l/4+8
-        bool bad = false;
+        u32 rO_io[m_tiles][16][2]; // pairs of columns, rows l/4, l/4+8
+        u32 past[m_tiles][2] = {};     // top bit of a half: one of the row's values is infinite or NaN
         #pragma unroll
-        for (i32 n = 0; n < d_v / 8; n++) { // no branch in it: all loads are under way together
-            const float2 scale = has_keys ? g_v_scale[n * 4] : float2{0.0f, 0.0f};
-            const float2 mean = has_keys ? g_v_scale[d_v / 2 + n * 4] : float2{0.0f, 0.0f};
+        for (i32 n = 0; n < 16; n += 2) { // no branch in it: all loads are under way together; columns 32 (n / 4) + 8 (l % 4) + 2 (n % 4) + {0,1,2,3}
+            const i32 at = n / 4 * 32 + lane % 4 * 8 + n % 4 * 2;
+            const float4 scale = has_keys ? *(const float4 *)(g_v_scale + at) : float4{0.0f, 0.0f, 0.0f, 0.0f};
+            const float4 mean = has_keys ? *(const float4 *)(g_v_scale + d_v + at) : float4{0.0f, 0.0f, 0.0f, 0.0f};
             #pragma unroll
             for (i32 m = 0; m < m_tiles; m++)
                 #pragma unroll
                 for (i32 h = 0; h < 2; h++) {
-                    const float x = rO[m][n][2 * h] * inv[m][h] * scale.x + mean.x, y = rO[m][n][2 * h + 1] * inv[m][h] * scale.y + mean.y;
-                    const u32 pair = seen[m][h] ? narrow2(x, y) : 0;
+                    const float first = rO[m][n][2 * h] * inv[m][h] * scale.x + mean.x;
+                    const float second = rO[m][n][2 * h + 1] * inv[m][h] * scale.y + mean.y;
+                    const u32 pair = seen[m][h] ? narrow2(first, second) : 0;
                     rO_io[m][n][h] = pair;
-                    const bool infinite = (pair & 0x7f80u) == 0x7f80u || (pair & 0x7f800000u) == 0x7f800000u;
-                    bad |= infinite && row_first + (warp) * 16 + lane / 4 + 8 * h < args.seq_q;
+                    past[m][h] |= (pair & 0x7fff7fffu) + 0x00800080u; // an exponent of ones carries into the top bit
                 }
+                #pragma unroll
+                for (i32 m = 0; m < m_tiles; m++)
+                    #pragma unroll
+                    for (i32 h = 0; h < 2; h++) {
+                        const float first = rO[m][n + 1][2 * h] * inv[m][h] * scale.z + mean.z;
+                        const float second = rO[m][n + 1][2 * h + 1] * inv[m][h] * scale.w + mean.w;
+                        const u32 pair = seen[m][h] ? narrow2(first, second) : 0;
+                        rO_io[m][n + 1][h] = pair;
+                        past[m][h] |= (pair & 0x7fff7fffu) + 0x00800080u; // an exponent of ones carries into the top bit
+                    }
         }
+        bool bad = false;
+        #pragma unroll
+        for (i32 m = 0; m < m_tiles; m++)
+            #pragma unroll
+            for (i32 h = 0; h < 2; h++) bad |= (past[m][h] & 0x80008000u) != 0 && row_first + (warp) * 16 + lane / 4 + 8 * h < args.seq_q;
         if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
 
-        u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h + lane % 4 * 2;
-        const bool whole_pairs = (args.vector_io & 8) != 0; // O's rows begin at multiples of 4 bytes
+        u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h;
         #pragma unroll
         for (i32 m = 0; m < m_tiles; m++)
             #pragma unroll
@@ -842,17 +837,20 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                 const i32 row = row_first + (warp) * 16 + lane / 4 + 8 * h;
                 u16 *g_row = g_o + (i64)row * args.o_stride_n;
                 if (row >= args.seq_q) continue;
-                if (whole_pairs) {
+                if (args.vector_io & 8) {
                     #pragma unroll
-                    for (i32 n = 0; n < d_v / 8; n++) *(u32 *)(g_row + n * 8) = rO_io[m][n][h];
+                    for (i32 n = 0; n < 16; n += 4)
+                        *(uint4 *)(g_row + n * 8 + lane % 4 * 8) = make_uint4(rO_io[m][n][h], rO_io[m][n + 1][h], rO_io[m][n + 2][h], rO_io[m][n + 3][h]);
                 } else {
                     #pragma unroll
-                    for (i32 n = 0; n < d_v / 8; n++) {
-                        g_row[n * 8] = (u16)rO_io[m][n][h];
-                        g_row[n * 8 + 1] = (u16)(rO_io[m][n][h] >> 16);
+                    for (i32 n = 0; n < 16; n++) {
+                        u16 *g_pair = g_row + (n < 16 ? n / 4 * 32 + lane % 4 * 8 + n % 4 * 2 : n * 8 + lane % 4 * 2);
+                        g_pair[0] = (u16)rO_io[m][n][h];
+                        g_pair[1] = (u16)(rO_io[m][n][h] >> 16);
                     }
                 }
             }
     }
+        q_phase ^= 1;
     }
 }

@@ -744,11 +744,12 @@ extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_kv_q12
                 const i32 key = position / 32 * 32 + 8 * (position % 8 / 2) + 2 * (position % 32 / 8) + position % 2;
                 y[k] = key < keys_left ? (finite(widen(s_v[key * v_pitch + c]), bad) - mean) * inv : 0.0f;
             }
+            const i32 row = (c < 64 ? c / 32 * 32 + c % 8 / 2 * 8 + c % 32 / 8 * 2 + c % 2 : c);
             u32 packed[2];
-            u8 *g_word = g_image + v_data_bytes + 4 * (((part / 4 * (d_v / 32) + c / 32) / 2 * 32 + 4 * (c % 8) + c % 32 / 8) * 2 + (part / 4 * (d_v / 32) + c / 32) % 2);
+            u8 *g_word = g_image + v_data_bytes + 4 * (((part / 4 * (d_v / 32) + row / 32) / 2 * 32 + 4 * (row % 8) + row % 32 / 8) * 2 + (part / 4 * (d_v / 32) + row / 32) % 2);
             g_word[part % 4] = (u8)block_quantise(packed, y);
             const i32 panel = part * 8 / v_panel_bytes, byte = part * 8 % v_panel_bytes;
-            u8 *g_chunk = g_image + (panel * d_v + c) * v_panel_bytes + (byte / 16 ^ c / 2 % 4) * 16;
+            u8 *g_chunk = g_image + (panel * d_v + row) * v_panel_bytes + (byte / 16 ^ row / 2 % 4) * 16;
             *(uint2 *)(g_chunk + byte % 16) = make_uint2(packed[0], packed[1]);
         }
         if (bad && args.flags) atomicOr((u32 *)args.flags, 4u);

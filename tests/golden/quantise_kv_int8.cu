@@ -714,8 +714,9 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         u8 *g_image = (u8 *)args.v_tiles + (head * args.k_tile_count + tile) * v_tile_bytes;
         for (i32 n = tid; n < d_v * groups; n += threads) {
             const i32 c = n / groups, part = n % groups;
+            const i32 row = (c < 128 ? c / 32 * 32 + c % 8 / 2 * 8 + c % 32 / 8 * 2 + c % 2 : c);
             const i32 panel = part * 16 / v_panel_bytes, byte = part * 16 % v_panel_bytes;
-            u8 *g_chunk = g_image + (panel * d_v + c) * v_panel_bytes + (byte / 16 ^ c % 8) * 16;
+            u8 *g_chunk = g_image + (panel * d_v + row) * v_panel_bytes + (byte / 16 ^ row % 8) * 16;
             *(uint4 *)g_chunk = *(const uint4 *)(s_image + (n ^ c / 8 % 8) * 16);
         }
         if (bad && args.flags) atomicOr((u32 *)args.flags, 4u);
