@@ -103,13 +103,14 @@ static void plan_sizes(struct plan *p, const struct spec *spec, struct variant v
 }
 
 // Tiles that the tensor core sums by itself, and what long sums need: V without its mean, O left alone while a maximum grows a little.
-// mma.sync adds to fp32 after every tile: its sums are in registers either way.
+// mma.sync adds to fp32 after every tile: its sums are in registers either way, and above 192 channels leave none for a lazy maximum.
 static void plan_flush(struct plan *p, const struct spec *spec, struct variant v, bool wgmma)
 {
     p->flush_tiles = !wgmma || spec->safe ? 1 : v.in_place ? v.in_place : spec->flush_tiles;
     p->smooth_v = spec->smooth_v == SPEC_SMOOTH_MEAN || v.in_place;
     p->diffuse_v = spec->v_rounding == SPEC_V_ROUNDING_ERROR_DIFFUSION;
-    p->lazy_rescale = spec->safe ? 0 : at_least(spec->lazy_rescale_log2, v.in_place ? IN_PLACE_LAZY : 0);
+    const bool lazy = !spec->safe && (wgmma || p->fp4 || p->d_v <= 192);
+    p->lazy_rescale = !lazy ? 0 : at_least(spec->lazy_rescale_log2, v.in_place ? IN_PLACE_LAZY : 0);
 }
 
 // The row sum of the quantised P as one more column tile of O: from 8 rows of ones behind V in one wgmma where V is one panel and the
