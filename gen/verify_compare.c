@@ -262,7 +262,10 @@ struct verify_ratio verify_ratio(const struct verify_rows *got, const struct ver
     return r;
 }
 
+// A P by the polynomial is up to 0.5 % off before it is rounded; where all scores are alike (a tiny sm_scale), all of
+// them next to a rounding boundary, that turns many codes at once: 0.6 % was seen on an H100 with three quarters of P.
 double verify_gate2_bound(const struct verify_unit *unit) {
+    if (unit->plan.exp2_poly > 0) return 1e-2;
     return unit->spec.p_format == SPEC_FORMAT_FP16 ? 1e-3 : 2e-3;
 }
 

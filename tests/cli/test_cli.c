@@ -678,7 +678,7 @@ static void test_wisdom_is_listed_exported_and_imported(void **state) {
     (void)state;
     setenv("SAGE_WISDOM", "own/wisdom.txt", 1);
     expect("wisdom path", 0, "own/wisdom.txt\n", "");
-    expect("wisdom ls", 0, "no wisdom; sagegen tune makes some", "");
+    expect("wisdom ls", 0, "  tuning/wisdom/h100.txt\n", ""); // the shipped tables alone
     expect("wisdom export", 1, "", "there is no wisdom to export yet");
     write_wisdom("a.txt", H100, "q128_k64_s3_w8", 4096);
     write_wisdom("b.txt", "sm_90 114 580.1 Fake PCIe", "q128_k32_s3_w8", 1024);
@@ -688,7 +688,7 @@ static void test_wisdom_is_listed_exported_and_imported(void **state) {
     assert_false(exists("own/wisdom.txt"));
     expect("wisdom import a.txt b.txt", 0, "2 rows, 2 of them new, in own/wisdom.txt", "");
     expect("wisdom import b.txt", 0, "2 rows, 0 of them new", "");
-    json_t *rows = expect_json("wisdom ls --json", 0);
+    json_t *rows = expect_json("wisdom ls own/wisdom.txt --json", 0);
     assert_int_equal(json_array_size(rows), 2);
     assert_string_equal(json_string_value(json_object_get(json_array_get(rows, 0), "gpu")), "Fake GPU 0");
     assert_true(json_is_false(json_object_get(json_array_get(rows, 0), "current"))); // of no shipped spec's hash
@@ -710,17 +710,21 @@ static void test_doctor_says_whose_wisdom_a_gpu_uses(void **state) {
     (void)state;
     setenv("SAGE_WISDOM", "wisdom.txt", 1);
     setenv("SAGE_DRIVER", FAKE_CUDA_PATH, 1);
-    run("doctor");
-    assert_non_null(strstr(cli.out, "GPU 0: none; default variants. sagegen tune finds better ones"));
+    run("doctor"); // the shipped table of an H100
+    assert_non_null(strstr(cli.out, "the nearest multiprocessors: NVIDIA H100 80GB HBM3, 132"));
     write_wisdom("wisdom.txt", H100, "q128_k64_s3_w8", 4096);
     run("doctor");
     assert_non_null(strstr(cli.out, "GPU 0: tuned for it, with driver 580.1"));
+    write_wisdom("wisdom.txt", "sm_90 132 580.1 Fake twin", "q128_k64_s3_w8", 4096);
+    run("doctor"); // as near as the shipped one, and one's own
+    assert_non_null(strstr(cli.out, "the nearest multiprocessors: Fake twin, 132"));
     write_wisdom("wisdom.txt", "sm_90 114 580.1 Fake PCIe", "q128_k64_s3_w8", 4096);
     run("doctor");
-    assert_non_null(strstr(cli.out, "the nearest multiprocessors: Fake PCIe, 114"));
-    write_wisdom("wisdom.txt", "sm_89 142 580.1 Fake L40S", "q128_k64_s3_w8", 4096);
+    assert_non_null(strstr(cli.out, "the nearest multiprocessors: NVIDIA H100 80GB HBM3, 132"));
+    setenv("SAGE_WISDOM", "none", 1);
     run("doctor");
     assert_non_null(strstr(cli.out, "GPU 0: none; default variants"));
+    setenv("SAGE_WISDOM", "wisdom.txt", 1);
     write_text("wisdom.txt", "nonsense\n");
     run("doctor");
     assert_non_null(strstr(cli.out, "left out: wisdom.txt:1: a wisdom file begins with"));
