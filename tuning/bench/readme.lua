@@ -114,40 +114,17 @@ function blocks.d128() return bench("--d 128 --markdown") end
 function blocks.d64() return bench("--d 64 --markdown") end
 function blocks.d256() return bench("--d 256 --markdown") end
 
--- The forms of the Hopper kernels that one run compared, by problem.
-local STEPS_RUN = "7"
-local STEPS = {
-  { "int8_fp8 default of then", "int8_fp8, its form until now (with the new epilogue)" },
-  { "int8_fp8 on_overflow, persistent, flush 16", "**int8_fp8, its form now**" },
-  { "fp8_fp8 on_overflow, persistent, flush 16", "fp8_fp8, its form now" },
-  { "fp8_fp8 on_overflow, persistent", "the same, flush every 8 tiles" },
-  { "int8_fp8 on_overflow, persistent", "int8_fp8, flush every 8 tiles" },
-  { "int8_fp8 each_tile, flush 8, persistent", "... and a maximum for each tile" },
-  { "int8_fp16 on_overflow, lazy, persistent", "int8_fp16, its form now" },
-}
-local STEPS_PROBLEMS = {
-  { "d 128, 1024", d = 128, n = 1024 }, { "8192", d = 128, n = 8192 }, { "8192 causal", d = 128, n = 8192, causal = true },
-  { "1 x 32768", d = 128, n = 32768 }, { "d 64, 8192", d = 64, n = 8192 },
-}
+-- Whole processes on the GPU: by bare driver calls, and by libsage from a kernel folder, a pack, a pack's sources with a warm cache.
+local WAYS = { { "bare", "bare driver calls" }, { "folder", "libsage, a kernel folder" }, { "pack", "libsage, cubins of a pack" },
+  { "sources", "libsage, sources of a pack, from the cache" } }
 
-function blocks.steps()
-  local record, lines = load_json("hopper_steps.json"), {}
-  local names, marks = {}, {}
-  for i, problem in ipairs(STEPS_PROBLEMS) do names[i], marks[i] = problem[1], "---" end
-  lines[1] = "| TOPS, attention alone | " .. table.concat(names, " | ") .. " |"
-  lines[2] = "|---|" .. table.concat(marks, "|") .. "|"
-  for _, step in ipairs(STEPS) do
-    local cells = {}
-    for i, problem in ipairs(STEPS_PROBLEMS) do
-      cells[i] = ""
-      for _, row in ipairs(record) do
-        local asked = row.run == STEPS_RUN and row.form == step[1] and row.mode == "kernel" and tostring(row.causal) == tostring(problem.causal or false)
-        if asked and tonumber(row.d) == problem.d and tonumber(row.n) == problem.n then cells[i] = tostring(row.tops) end
-      end
-    end
-    lines[#lines + 1] = ("| %s | %s |"):format(step[2], table.concat(cells, " | "))
-  end
-  return table.concat(lines, "\n")
+function blocks.startgpu()
+  local record = load_json("start_h100.json")
+  local whole, opened = record.start_to_result, record.driver_open_to_result
+  return table_of("| median ms to the first O | from the start | from the open driver | more than bare |", WAYS, function(way)
+    local added = opened[way[1] .. "_added"]
+    return ("| %s | %.0f | %.2f | %s |"):format(way[2], whole[way[1]].median, opened[way[1]].median, added and ("%.2f"):format(added.median) or "")
+  end) .. ("\n\n%s, %s, %s processes of each, in turn; O is the same in all"):format(record.gpu, record.kernels, record.processes_of_each)
 end
 
 -- -- FP4: errors by recipe --------------------------------------------------------
