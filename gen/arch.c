@@ -6,15 +6,15 @@
 #include <assert.h>
 
 static const struct arch arch_table[SPEC_TARGET_COUNT] = {
-    /* target              sm  smem KB      registers  fp8    block  wgmma */
-    {SPEC_TARGET_SM_80, 80, 163 * 1024, 65536, false, false, false},
-    {SPEC_TARGET_SM_86, 86, 99 * 1024, 65536, false, false, false},
-    {SPEC_TARGET_SM_89, 89, 99 * 1024, 65536, true, false, false},
-    {SPEC_TARGET_SM_90, 90, 227 * 1024, 65536, true, false, false},
-    {SPEC_TARGET_SM_90A, 90, 227 * 1024, 65536, true, false, true},
-    {SPEC_TARGET_SM_120A, 120, 99 * 1024, 65536, true, true, false},
-    {SPEC_TARGET_SM_121A, 121, 99 * 1024, 65536, true, true, false},
-    {SPEC_TARGET_SM_120F, 120, 99 * 1024, 65536, true, true, false},
+    /* target              sm  smem KB      registers  L2  fp8    block  wgmma */
+    {SPEC_TARGET_SM_80, 80, 163 * 1024, 65536, 24, false, false, false},
+    {SPEC_TARGET_SM_86, 86, 99 * 1024, 65536, 4, false, false, false},
+    {SPEC_TARGET_SM_89, 89, 99 * 1024, 65536, 24, true, false, false},
+    {SPEC_TARGET_SM_90, 90, 227 * 1024, 65536, 32, true, false, false},
+    {SPEC_TARGET_SM_90A, 90, 227 * 1024, 65536, 32, true, false, true},
+    {SPEC_TARGET_SM_120A, 120, 99 * 1024, 65536, 24, true, true, false},
+    {SPEC_TARGET_SM_121A, 121, 99 * 1024, 65536, 16, true, true, false},
+    {SPEC_TARGET_SM_120F, 120, 99 * 1024, 65536, 16, true, true, false},
 };
 
 const struct arch *arch_of(enum spec_target target)

@@ -11,6 +11,7 @@ struct arch {
     int sm;                /* compute capability times ten */
     int smem_block_bytes;  /* most dynamic shared memory of a block */
     int registers_sm;      /* 32-bit registers of a multiprocessor */
+    int l2_mb;             /* of the L2 cache of its smaller GPUs, what K and V of several heads may take */
     bool fp8_mma;          /* e4m3 operands in mma.sync */
     bool block_scaled_mma; /* e2m1 operands with block scales in mma.sync */
     bool wgmma;            /* warpgroup MMA, with setmaxnreg and the bulk copy engine */

@@ -102,14 +102,16 @@ static void plan_sizes(struct plan *p, const struct spec *spec, struct variant v
     p->rotate_width = p->d_qk & -p->d_qk;
 }
 
+#define MMA_LAZY_D_V 192 /* at 256 channels 40 bytes spill */
+
 // Tiles that the tensor core sums by itself, and what long sums need: V without its mean, O left alone while a maximum grows a little.
-// mma.sync adds to fp32 after every tile: its sums are in registers either way, and above 192 channels leave none for a lazy maximum.
+// mma.sync adds to fp32 after every tile: its sums are in registers either way, and above MMA_LAZY_D_V leave none for a lazy maximum.
 static void plan_flush(struct plan *p, const struct spec *spec, struct variant v, bool wgmma)
 {
     p->flush_tiles = !wgmma || spec->safe ? 1 : v.in_place ? v.in_place : spec->flush_tiles;
     p->smooth_v = spec->smooth_v == SPEC_SMOOTH_MEAN || v.in_place;
     p->diffuse_v = spec->v_rounding == SPEC_V_ROUNDING_ERROR_DIFFUSION;
-    const bool lazy = !spec->safe && (wgmma || p->fp4 || p->d_v <= 192);
+    const bool lazy = !spec->safe && (wgmma || p->fp4 || p->d_v <= MMA_LAZY_D_V);
     p->lazy_rescale = !lazy ? 0 : at_least(spec->lazy_rescale_log2, v.in_place ? IN_PLACE_LAZY : 0);
 }
 
@@ -168,7 +170,22 @@ static void plan_schedule(struct plan *p, const struct spec *spec, const struct 
     p->int_max = wgmma && spec->qk_format == SPEC_FORMAT_INT8 && spec->qk_granularity != SPEC_GRANULARITY_PER_TOKEN;
 }
 
-// Shared memory of the attention kernel: Q, then the slots of K, V, delta_s, then ones and barriers.
+// What comes behind the large regions of shared memory: the maxima that flushed sums are relative to, wgmma's note of the tile, barriers. Where
+// sums are flushed, shared memory may be full to the last KB (128 of it the sums, at 256 channels): then they stand in the first slot of K,
+// behind its scales, where the swizzle's alignment leaves room.
+static void plan_smem_tail(struct plan *p, bool wgmma, bool barriers, int from)
+{
+    const int flushed = p->flush_tiles > 1 ? p->tile_q * 4 : 0, tile = wgmma ? 64 : 0;
+    p->barrier_bytes = barriers ? (1 + p->persistent + (wgmma ? 4 : 2) * p->stages) * 8 : 0;
+    const int tail = flushed + tile + p->barrier_bytes, k_end = round_up(p->k_tile_bytes, 16);
+    p->tail_in_k = flushed > 0 && tail <= p->smem_k_stride - k_end;
+    p->smem_flushed = p->tail_in_k ? p->smem_k + k_end : from;
+    p->smem_tile = p->smem_flushed + flushed;
+    p->smem_barriers = p->smem_tile + tile;
+    p->smem_bytes = p->tail_in_k ? from : from + tail;
+}
+
+// Shared memory of the attention kernel: Q, then the slots of K, V, delta_s, then ones and flushed sums, then what is small.
 static void plan_smem(struct plan *p, bool wgmma, bool barriers)
 {
     const int align = wgmma ? 1024 : 128;
@@ -176,18 +193,7 @@ static void plan_smem(struct plan *p, bool wgmma, bool barriers)
     p->smem_k = round_up(p->q_tile_bytes, align);
     plan_slots(p, align, barriers && !wgmma);
     p->smem_master = p->smem_ones + (p->pv_tiles > p->d_v / 8 && !p->sum_in_pv ? 1024 : 0);
-    p->smem_flushed = p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0);
-    const int flushed = p->flush_tiles > 1 ? p->tile_q * 4 : 0;
-    const int tile = wgmma ? 64 : 0;
-    const int bar_bytes = barriers ? (1 + p->persistent + (wgmma ? 4 : 2) * p->stages) * 8 : 0;
-    p->smem_bytes = p->smem_flushed + flushed + tile + bar_bytes;
-    const int k_end = round_up(p->k_tile_bytes, 16), room = p->smem_k_stride - k_end;
-    if (wgmma && flushed > 0 && flushed + tile + bar_bytes <= room) { // behind K's scales in the first slot, which is rounded up for the swizzle
-        p->smem_bytes = p->smem_flushed;
-        p->smem_flushed = p->smem_k + k_end;
-    }
-    p->smem_tile = p->smem_flushed + flushed;
-    p->smem_barriers = p->smem_tile + tile;
+    plan_smem_tail(p, wgmma, barriers, p->smem_master + (p->flush_tiles > 1 ? p->tile_q * p->d_v * 4 : 0));
 }
 
 #define QUANT_THREADS_MAX 384
@@ -261,7 +267,7 @@ static void plan_residence(struct plan *p, const struct spec *spec, bool wgmma)
 static struct plan plan_numbers(const struct spec *spec, const struct arch *arch, struct variant v)
 {
     const bool wgmma = uses_wgmma(spec, arch);
-    struct plan p = {.sm = arch->sm};
+    struct plan p = {.sm = arch->sm, .l2_mb = arch->l2_mb};
     plan_sizes(&p, spec, v);
     plan_flush(&p, spec, v, wgmma);
     plan_row_sum(&p, spec, arch);

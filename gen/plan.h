@@ -33,7 +33,7 @@
     X(smem_q, "offset") X(smem_k, "offset") X(smem_k_stride, "bytes") X(smem_v, "offset") X(smem_v_stride, "bytes")                        \
     X(smem_delta, "offset") X(smem_delta_stride, "bytes") X(delta_tile_bytes, "delta_s of a tile of queries and a tile of keys")          \
     X(smem_ones, "offset") X(smem_master, "offset") X(smem_flushed, "offset")                                                             \
-    X(smem_tile, "offset") X(smem_barriers, "offset")                                                                                                            \
+    X(smem_tile, "offset") X(smem_barriers, "offset") X(barrier_bytes, "of all barriers") X(l2_mb, "of L2, for K and V of causal heads")                                                                                                            \
     X(smem_bytes, "dynamic shared memory of the attention kernel")                                                                        \
     X(lazy_rescale, "log2; 0: rescale always") X(exp2_poly, "quarters of P by a polynomial") X(p_code_one, "log_linear: ue4m3 code of the block scale of p = 1") X(flush_tiles, "tiles")                                                                    \
     X(o_tiles, "n8 column tiles of O in registers, its quantised row sum among them where the tensor core adds to both")\
@@ -50,6 +50,7 @@
     X(int_max, "row maxima are made of int32 scores, before their conversion")\
     X(q_resident, "Q fragments stay in registers") X(smooth_k, "") X(smooth_v, "") X(diffuse_v, "V's rounding errors of a tile are spread over every other 8 keys") X(rotate, "") X(stats_v, "statistics of V are needed")     \
     X(dependent_launch, "may start while the launch before still runs: it waits by itself") X(safe, "")\
+    X(tail_in_k, "flushed, tile and barriers stand in slot 0 of K, behind its scales") \
     X(persistent, "wgmma: a block goes over query tiles, one block an SM")
 
 #define PLAN_REALS(X) X(log2_p_one, "log2 of what p = 1 is stored as") X(v_max, "what the largest |V| of a channel is stored as") \

@@ -90,7 +90,7 @@ static void map_row(struct bindings *b, const char *name, int offset, int bytes,
 // The shared-memory table of the attention kernel's head comment.
 static void bind_smem_map(struct bindings *b, const struct plan *p)
 {
-    char what[96];
+    char what[128];
     snprintf(what, sizeof what, "[%d][%d] %s, panels of %d bytes, swizzled", p->tile_q, p->d_qk, p->qk_format, p->qk_panel_bytes);
     map_row(b, "Q", p->smem_q, p->q_tile_bytes, what);
     // slots that lie together repeat every smem_k_stride bytes: the table has the first
@@ -107,10 +107,11 @@ static void bind_smem_map(struct bindings *b, const struct plan *p)
     if (p->smem_master > p->smem_ones) map_row(b, "ones", p->smem_ones, 1024, "8 rows of ones for the row sum");
     if (p->flush_tiles > 1) {
         map_row(b, "master", p->smem_master, p->tile_q * p->d_v * 4, "O in fp32 up to the last flush: [warpgroup][d_v / 8][thread][4]");
-        map_row(b, "flushed", p->smem_flushed, p->tile_q * 4, "[row] the maximum that master is relative to");
+        snprintf(what, sizeof what, "[row] the maximum that master is relative to%s", p->tail_in_k ? "; it and what follows: in slot 0 of K, behind its scales" : "");
+        map_row(b, "flushed", p->smem_flushed, p->tile_q * 4, what);
     }
     if (p->smem_barriers > p->smem_tile) map_row(b, "tile", p->smem_tile, p->smem_barriers - p->smem_tile, "2 x: q_tile, head, batch, q_head, kv_index");
-    if (p->smem_bytes > p->smem_barriers) map_row(b, "barriers", p->smem_barriers, p->smem_bytes - p->smem_barriers, "mbarriers, table below");
+    if (p->barrier_bytes > 0) map_row(b, "barriers", p->smem_barriers, p->barrier_bytes, "mbarriers, table below");
     b->item[b->count++] =
         (struct expand_binding){.name = "smem_map", .kind = EXPAND_ROWS, .number = b->map_rows, .columns = map_columns, .cells = b->map_cells};
 }

@@ -53,7 +53,7 @@
     X("scale_search", scale_search, "f32_list", "[6]", "1...7", "", "fp4: divisors of a block's maximum tried as its scale (above 6 it saturates); least squares") \
     X("softmax.exp", softmax_exp, "enum:exp", "exp2", "", "", "P from scores: an exponential, or its nvfp4 code by the exponent (log_code)")\
     X("softmax.row_sum", row_sum, "enum:row_sum", "exact", "", "", "divide by the sum of P, or of the quantised P")                       \
-    X("softmax.lazy_rescale_log2", lazy_rescale_log2, "int", "0", "0...8", "log2", "rescale O only when a row maximum grew by more; always by mma.sync of 8 or 16 bits above 192 channels")      \
+    X("softmax.lazy_rescale_log2", lazy_rescale_log2, "int", "0", "0...8", "log2", "rescale O only when a row maximum grew by more; mma.sync of 8 and 16 bits rescales always above 192 channels of V")      \
     X("softmax.exp2_poly", exp2_poly, "int", "0", "0...3", "quarters", "of fp8 P that schedule.max: on_overflow makes: by a polynomial, not the exponential unit")\
     X("schedule.max", max, "enum:max", "each_tile", "", "", "wgmma: row maximum made for each tile, or where P would not fit (on_overflow)") \
     X("schedule.overlap", overlap, "enum:overlap", "none", "", "", "beside a softmax: P V of the tile before (pv: wgmma), or Q K^T of what comes next (qk: wgmma, fp4)") \

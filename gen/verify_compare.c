@@ -262,11 +262,15 @@ struct verify_ratio verify_ratio(const struct verify_rows *got, const struct ver
     return r;
 }
 
-// A P by the polynomial is up to 0.5 % off before it is rounded; where all scores are alike (a tiny sm_scale), all of
-// them next to a rounding boundary, that turns many codes at once: 0.6 % was seen on an H100 with three quarters of P.
 double verify_gate2_bound(const struct verify_unit *unit) {
-    if (unit->plan.exp2_poly > 0) return 1e-2;
     return unit->spec.p_format == SPEC_FORMAT_FP16 ? 1e-3 : 2e-3;
+}
+
+// The model has exponentials: a P by the polynomial, 0.2 to 0.5 % off before it is rounded, takes another code than the
+// model's in some 2 % of cases, each a step of 6 to 12 %: 0.4 % of O (seen: 0.6 % where a tiny sm_scale makes all scores
+// alike, next to a boundary).
+static double gate2_bound(const struct verify_unit *unit) {
+    return unit->plan.exp2_poly > 0 ? 1e-2 : verify_gate2_bound(unit);
 }
 
 // Root mean square of the difference of LSE, since O's error is over all rows too: where P is coarse, one score next to
@@ -376,7 +380,7 @@ void verify_gate2(struct verify_session *s, const struct verify_call *call, cons
     verify_shape_text(call, shape);
     verify_rows_gather(&got, call);
     if (verify_rows_quantised(s, call, p, check[0], &own)) {
-        double error = gate2_error(&got, &own, verify_io_format(s)), bound = verify_gate2_bound(s->unit);
+        double error = gate2_error(&got, &own, verify_io_format(s)), bound = gate2_bound(s->unit);
         double lse = lse_error(&got, &own);
         if (error > bound || lse > 2e-3) let_off(s->unit, &got, &own, &error, &lse);
         if (count > 0 && !(error <= bound)) locate(&got, &own, note);

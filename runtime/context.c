@@ -238,6 +238,9 @@ static sage_status dependent_launch_read(sage_context *context, const sage_optio
     if (text != NULL && strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
         return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "SAGE_DEPENDENT_LAUNCH is '%s'; set it to 0 or 1",
                              text);
+    if (options->dependent_launch < -1 || options->dependent_launch > 1)
+        return context_error(context, SAGE_ERROR_INVALID_ARGUMENT, "dependent_launch is %d; it must be -1, 0 or 1",
+                             options->dependent_launch);
     const bool by_default = text == NULL || text[0] == '1';
     context->dependent_launch = options->dependent_launch == 0 ? by_default : options->dependent_launch > 0;
     return SAGE_OK;

@@ -34,11 +34,11 @@ function M.wide_columns(head_dim_v)
     return head_dim_v // 32 * 32
 end
 
--- C expression for the row of V's image, and column of the product, of channel `c`.
-function M.v_row(head_dim_v, c)
+-- C expression for the row of V's image, and column of the product, of channel `c` (of d_v, padded).
+function M.v_row(head_dim_v, d_v, c)
     local form = string.gsub("C / 32 * 32 + C % 8 / 2 * 8 + C % 32 / 8 * 2 + C % 2", "C", c)
     local wide = M.wide_columns(head_dim_v)
-    return wide == 0 and c or string.format("(%s < %d ? %s : %s)", c, wide, form, c)
+    return wide == 0 and c or wide == d_v and form or string.format("(%s < %d ? %s : %s)", c, wide, form, c)
 end
 
 -- C expression for the 16-byte chunk where chunk `c` of row `r` of a panel sits: the 128-, 64- and 32-byte swizzle modes of TMA and

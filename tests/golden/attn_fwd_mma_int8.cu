@@ -23,9 +23,9 @@ struct kernel_args {
     u64 flags; // 40: one u32 that kernels OR overflow bits into; null: not wanted
     u64 q_tiles; // 48: workspace: quantised Q, one image per tile
     u64 k_tiles; // 56: workspace: quantised K, one image per tile
-    u64 v_tiles; // 64: workspace: quantised V, transposed, one image per tile of keys
+    u64 v_tiles; // 64: workspace: quantised V, transposed, channels in the order of O in the accumulators, one image per tile of keys
     u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
-    u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][d_v_padded], linear; O = acc * v_scale
+    u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][2][d_v_padded], linear: scales, then means; O = acc * v_scale + mean
     u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done
     u64 stats; // 96: workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel
     u64 k_mean; // 104: workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence
@@ -189,9 +189,9 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
     // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
     // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
     //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
-    // Longest first, over the heads whose K and V (32 MB) fit into the L2 cache together: short tiles fill the gaps that long ones leave.
+    // Longest first, over heads whose K and V, counted once a query head, take 24 MB of the L2 cache: short tiles fill the gaps that long ones leave.
     const i32 heads_all = args.batch * args.heads_q;
-    const i32 heads_together = max(1, min(heads_all, 174762 / max(1, args.seq_k)));
+    const i32 heads_together = max(1, min(heads_all, 131072 / max(1, args.seq_k)));
     const i32 head_first = (i32)blockIdx.x / (heads_together * args.q_tile_launch) * heads_together;
     const i32 rank = (i32)blockIdx.x - head_first * args.q_tile_launch, heads_here = min(heads_together, heads_all - head_first);
     const i32 q_tile = args.q_tile_first + args.q_tile_launch - 1 - rank / heads_here;
@@ -414,13 +414,13 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
     const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
     const bool has_keys = args.seq_k > 0; // without keys no scale was written
     u32 rO_io[m_tiles][8][2]; // pairs of columns, rows l/4, l/4+8
-    u32 past[m_tiles][2] = {};     // top bit of a half: one of the row's values is infinite or NaN
+    u32 past[m_tiles][2] = {};   // top bit of a half: one of the row's values is infinite or NaN
     #pragma unroll
     for (i32 n = 0; n < 8; n += 2) { // no branch in it: all loads are under way together; columns 32 (n / 4) + 8 (l % 4) + 2 (n % 4) + {0,1,2,3}
         const i32 at = n / 4 * 32 + lane % 4 * 8 + n % 4 * 2;
         const float4 scale = has_keys ? *(const float4 *)(g_v_scale + at) : float4{0.0f, 0.0f, 0.0f, 0.0f};
         #pragma unroll
-        for (i32 m = 0; m < m_tiles; m++)
+        for (i32 m = 0; m < m_tiles; m++) {
             #pragma unroll
             for (i32 h = 0; h < 2; h++) {
                 const float first = rO[m][n][2 * h] * inv[m][h] * scale.x;
@@ -429,16 +429,18 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
                 rO_io[m][n][h] = pair;
                 past[m][h] |= (pair & 0x7fff7fffu) + 0x00800080u; // an exponent of ones carries into the top bit
             }
+        }
+        #pragma unroll
+        for (i32 m = 0; m < m_tiles; m++) {
             #pragma unroll
-            for (i32 m = 0; m < m_tiles; m++)
-                #pragma unroll
-                for (i32 h = 0; h < 2; h++) {
-                    const float first = rO[m][n + 1][2 * h] * inv[m][h] * scale.z;
-                    const float second = rO[m][n + 1][2 * h + 1] * inv[m][h] * scale.w;
-                    const u32 pair = seen[m][h] ? narrow2(first, second) : 0;
-                    rO_io[m][n + 1][h] = pair;
-                    past[m][h] |= (pair & 0x7fff7fffu) + 0x00800080u; // an exponent of ones carries into the top bit
-                }
+            for (i32 h = 0; h < 2; h++) {
+                const float first = rO[m][n + 1][2 * h] * inv[m][h] * scale.z;
+                const float second = rO[m][n + 1][2 * h + 1] * inv[m][h] * scale.w;
+                const u32 pair = seen[m][h] ? narrow2(first, second) : 0;
+                rO_io[m][n + 1][h] = pair;
+                past[m][h] |= (pair & 0x7fff7fffu) + 0x00800080u; // an exponent of ones carries into the top bit
+            }
+        }
     }
     bool bad = false;
     #pragma unroll
@@ -462,7 +464,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp16_d64_attn_fwd_
             } else {
                 #pragma unroll
                 for (i32 n = 0; n < 8; n++) {
-                    u16 *g_pair = g_row + (n < 8 ? n / 4 * 32 + lane % 4 * 8 + n % 4 * 2 : n * 8 + lane % 4 * 2);
+                    u16 *g_pair = g_row + n / 4 * 32 + lane % 4 * 8 + n % 4 * 2;
                     g_pair[0] = (u16)rO_io[m][n][h];
                     g_pair[1] = (u16)(rO_io[m][n][h] >> 16);
                 }

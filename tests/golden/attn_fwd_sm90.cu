@@ -23,9 +23,9 @@ struct kernel_args {
     u64 flags; // 40: one u32 that kernels OR overflow bits into; null: not wanted
     u64 q_tiles; // 48: workspace: quantised Q, one image per tile
     u64 k_tiles; // 56: workspace: quantised K, one image per tile
-    u64 v_tiles; // 64: workspace: quantised V, transposed, one image per tile of keys
+    u64 v_tiles; // 64: workspace: quantised V, transposed, channels in the order of O in the accumulators, one image per tile of keys
     u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
-    u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][d_v_padded], linear; O = acc * v_scale
+    u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][2][d_v_padded], linear: scales, then means; O = acc * v_scale + mean
     u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done
     u64 stats; // 96: workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel
     u64 k_mean; // 104: workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence
@@ -98,16 +98,18 @@ constexpr float log2_p_one = 4.80735493f;  // log2 of what p = 1 is stored as, l
 //   K        offset  24576   52224 bytes  3 x [128][128] int8, panels of 128 bytes, swizzled; scales
 //   V        offset  76800   52224 bytes  3 x [128][128] fp8_e4m3 transposed, panels of 128 bytes, swizzled; 8 rows of ones
 //   master   offset 129024   98304 bytes  O in fp32 up to the last flush: [warpgroup][d_v / 8][thread][4]
-//   flushed  offset  40992     768 bytes  [row] the maximum that master is relative to
+//   flushed  offset  40992     768 bytes  [row] the maximum that master is relative to; it and what follows: in slot 0 of K, behind its scales
 //   tile     offset  41760      64 bytes  2 x: q_tile, head, batch, q_head, kv_index
-//   barriers offset  41824  185504 bytes  mbarriers, table below
+//   barriers offset  41824     112 bytes  mbarriers, table below
 constexpr i32 smem_q = 0;
 constexpr i32 smem_k = 24576, smem_k_stride = 17408;
 constexpr i32 smem_v = 76800, smem_v_stride = 17408;
 constexpr i32 smem_master = 129024, smem_flushed = 40992;
 constexpr i32 smem_tile = 41760, smem_barriers = 41824;
 static_assert(smem_k >= q_tile_bytes && smem_k_stride >= k_tile_bytes && smem_v_stride >= v_tile_bytes + 8 * v_row_bytes, "regions overlap");
-static_assert(smem_barriers + (2 + 4 * stages) * 8 <= 227328, "shared memory of the launch");
+static_assert(smem_flushed >= smem_k + k_tile_bytes && smem_barriers + 112 <= smem_k + smem_k_stride, "behind K's scales, before the next slot");
+static_assert(smem_master + tile_q * d_v * 4 <= 227328, "shared memory of the launch");
+static_assert(smem_tile % 16 == 0 && (2 + 4 * stages) * 8 <= 112, "the tile is written as vectors; the barriers below");
 
 // ---- barriers (mbarriers, 8 bytes each) ---------------------------------------------------------------------------------
 //   q_full            producer arrives with the bytes of Q, and has noted the tile     phase = query tile of the block
@@ -447,7 +449,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
             #pragma unroll 1
             for (i32 block = blockIdx.x; block < blocks; block += gridDim.x) {
                 // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
-                // out: q_tile q_head batch head kv_index, row_first (first query row), key_shift (key = row + key_shift is the diagonal),
+                // out: q_tile q_head batch head kv_index, row_first (first query row),
                 //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
                 const i32 q_tile = args.q_tile_first + block % args.q_tile_launch;
                 const i32 head = block / args.q_tile_launch; // batch * heads_q + query head
@@ -456,28 +458,28 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                 const i32 row_first = q_tile * tile_q;
                 const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
                 const i32 tiles_full = args.seq_k / tile_k;
-            const u8 *g_q = (const u8 *)args.q_tiles + ((i64)head * args.q_tile_count + q_tile) * q_tile_bytes;
-            const u8 *g_k = (const u8 *)args.k_tiles + (i64)kv_index * args.k_tile_count * k_tile_bytes;
-            const u8 *g_v = (const u8 *)args.v_tiles + (i64)kv_index * args.k_tile_count * v_tile_bytes;
-            mbar_wait(q_empty, q_free_phase);
-            {
-                i32 *s_tile = (i32 *)(smem + smem_tile + 32 * (q_free_phase ^ 1));
-                *(int4 *)s_tile = make_int4(q_tile, head, batch, q_head);
-                s_tile[4] = kv_index;
-            }
-            q_free_phase ^= 1;
-            mbar_expect(q_full, q_tile_bytes);
-            bulk_copy(s_base + smem_q, g_q, q_tile_bytes, q_full);
-            #pragma unroll 1
-            for (i32 j = 0; j < tiles; j++) {
-                mbar_wait(k_empty + 8 * slot, free_phase);
-                mbar_expect(k_full + 8 * slot, k_tile_bytes);
-                bulk_copy(s_base + smem_k + slot * smem_k_stride, g_k + (i64)j * k_tile_bytes, k_tile_bytes, k_full + 8 * slot);
-                mbar_wait(v_empty + 8 * slot, free_phase);
-                mbar_expect(v_full + 8 * slot, v_tile_bytes);
-                bulk_copy(s_base + smem_v + slot * smem_v_stride, g_v + (i64)j * v_tile_bytes, v_tile_bytes, v_full + 8 * slot);
-                if (++slot == stages) slot = 0, free_phase ^= 1;
-            }
+                const u8 *g_q = (const u8 *)args.q_tiles + ((i64)head * args.q_tile_count + q_tile) * q_tile_bytes;
+                const u8 *g_k = (const u8 *)args.k_tiles + (i64)kv_index * args.k_tile_count * k_tile_bytes;
+                const u8 *g_v = (const u8 *)args.v_tiles + (i64)kv_index * args.k_tile_count * v_tile_bytes;
+                mbar_wait(q_empty, q_free_phase);
+                {
+                    i32 *s_tile = (i32 *)(smem + smem_tile + 32 * (q_free_phase ^ 1));
+                    *(int4 *)s_tile = make_int4(q_tile, head, batch, q_head);
+                    s_tile[4] = kv_index;
+                }
+                q_free_phase ^= 1;
+                mbar_expect(q_full, q_tile_bytes);
+                bulk_copy(s_base + smem_q, g_q, q_tile_bytes, q_full);
+                #pragma unroll 1
+                for (i32 j = 0; j < tiles; j++) {
+                    mbar_wait(k_empty + 8 * slot, free_phase);
+                    mbar_expect(k_full + 8 * slot, k_tile_bytes);
+                    bulk_copy(s_base + smem_k + slot * smem_k_stride, g_k + (i64)j * k_tile_bytes, k_tile_bytes, k_full + 8 * slot);
+                    mbar_wait(v_empty + 8 * slot, free_phase);
+                    mbar_expect(v_full + 8 * slot, v_tile_bytes);
+                    bulk_copy(s_base + smem_v + slot * smem_v_stride, g_v + (i64)j * v_tile_bytes, v_tile_bytes, v_full + 8 * slot);
+                    if (++slot == stages) slot = 0, free_phase ^= 1;
+                }
             }
         }
         return;
@@ -490,6 +492,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
     #pragma unroll 1
     for (i32 block = blockIdx.x; block < blocks; block += gridDim.x) {
         mbar_wait(q_full, q_phase);
+        // ---- which query tile it is, as one thread noted it ---------------------------------------------------------------------
         const i32 tile_word = ((const i32 *)(smem + smem_tile + 32 * q_phase))[min(lane, 4)];
         const i32 q_tile = __shfl_sync(~0u, tile_word, 0), head = __shfl_sync(~0u, tile_word, 1), batch = __shfl_sync(~0u, tile_word, 2);
         const i32 q_head = __shfl_sync(~0u, tile_word, 3), kv_index = __shfl_sync(~0u, tile_word, 4);
@@ -768,51 +771,53 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
             rO[0][n][3] += old.w * shrink[1];
         }
 
-    {
-        const i32 tile_word = ((const i32 *)(smem + smem_tile + 32 * q_phase))[min(lane, 4)];
-        const i32 q_tile = __shfl_sync(~0u, tile_word, 0), head = __shfl_sync(~0u, tile_word, 1), batch = __shfl_sync(~0u, tile_word, 2);
-        const i32 q_head = __shfl_sync(~0u, tile_word, 3), kv_index = __shfl_sync(~0u, tile_word, 4);
-        const i32 row_first = q_tile * tile_q;
+        {
+            // ---- which query tile it is, as one thread noted it ---------------------------------------------------------------------
+            const i32 tile_word = ((const i32 *)(smem + smem_tile + 32 * q_phase))[min(lane, 4)];
+            const i32 q_tile = __shfl_sync(~0u, tile_word, 0), head = __shfl_sync(~0u, tile_word, 1), batch = __shfl_sync(~0u, tile_word, 2);
+            const i32 q_head = __shfl_sync(~0u, tile_word, 3), kv_index = __shfl_sync(~0u, tile_word, 4);
+            const i32 row_first = q_tile * tile_q;
 
-        // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
-        bool seen[m_tiles][2]; // false: the row sees no key at all, O = 0 and LSE = -inf
-        float inv[m_tiles][2];
-        #pragma unroll
-        for (i32 m = 0; m < m_tiles; m++)
-            #pragma unroll
-            for (i32 h = 0; h < 2; h++) {
-                const i32 tile_row = (warp) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
-                float sum = r_sum[m][h];
-                seen[m][h] = sum > 0.0f;
-                inv[m][h] = seen[m][h] ? 1.0f / sum : 0.0f;
-                if (args.lse && lane % 4 == 0 && row < args.seq_q) {
-                    float lse = seen[m][h] ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
-                    if (seen[m][h]) lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
-                    ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
-                }
-            }
-
-        const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
-        const bool has_keys = args.seq_k > 0; // without keys no scale was written
-        u32 rO_io[m_tiles][16][2]; // pairs of columns, rows l/4, l/4+8
-        u32 past[m_tiles][2] = {};     // top bit of a half: one of the row's values is infinite or NaN
-        #pragma unroll
-        for (i32 n = 0; n < 16; n += 2) { // no branch in it: all loads are under way together; columns 32 (n / 4) + 8 (l % 4) + 2 (n % 4) + {0,1,2,3}
-            const i32 at = n / 4 * 32 + lane % 4 * 8 + n % 4 * 2;
-            const float4 scale = has_keys ? *(const float4 *)(g_v_scale + at) : float4{0.0f, 0.0f, 0.0f, 0.0f};
-            const float4 mean = has_keys ? *(const float4 *)(g_v_scale + d_v + at) : float4{0.0f, 0.0f, 0.0f, 0.0f};
+            // ---- epilogue: O and LSE ----------------------------------------------------------------------------------------------------------
+            bool seen[m_tiles][2]; // false: the row sees no key at all, O = 0 and LSE = -inf
+            float inv[m_tiles][2];
             #pragma unroll
             for (i32 m = 0; m < m_tiles; m++)
                 #pragma unroll
                 for (i32 h = 0; h < 2; h++) {
-                    const float first = rO[m][n][2 * h] * inv[m][h] * scale.x + mean.x;
-                    const float second = rO[m][n][2 * h + 1] * inv[m][h] * scale.y + mean.y;
-                    const u32 pair = seen[m][h] ? narrow2(first, second) : 0;
-                    rO_io[m][n][h] = pair;
-                    past[m][h] |= (pair & 0x7fff7fffu) + 0x00800080u; // an exponent of ones carries into the top bit
+                    const i32 tile_row = (warp) * 16 + lane / 4 + 8 * h, row = row_first + tile_row;
+                    float sum = r_sum[m][h];
+                    seen[m][h] = sum > 0.0f;
+                    inv[m][h] = seen[m][h] ? 1.0f / sum : 0.0f;
+                    if (args.lse && lane % 4 == 0 && row < args.seq_q) {
+                        float lse = seen[m][h] ? (r_max[m][h] + lg2(sum) - log2_p_one) * 0.693147181f : minus_inf;
+                        if (seen[m][h]) lse += ((const float *)args.lse_bias)[((i64)head * args.q_tile_count + q_tile) * tile_q + tile_row];
+                        ((float *)args.lse)[(i64)head * args.seq_q + row] = lse;
+                    }
+                }
+
+            const float *g_v_scale = (const float *)args.v_scale + (i64)kv_index * 2 * d_v; // [d_v] scales, then [d_v] means
+            const bool has_keys = args.seq_k > 0; // without keys no scale was written
+            u32 rO_io[m_tiles][16][2]; // pairs of columns, rows l/4, l/4+8
+            u32 past[m_tiles][2] = {};   // top bit of a half: one of the row's values is infinite or NaN
+            #pragma unroll
+            for (i32 n = 0; n < 16; n += 2) { // no branch in it: all loads are under way together; columns 32 (n / 4) + 8 (l % 4) + 2 (n % 4) + {0,1,2,3}
+                const i32 at = n / 4 * 32 + lane % 4 * 8 + n % 4 * 2;
+                const float4 scale = has_keys ? *(const float4 *)(g_v_scale + at) : float4{0.0f, 0.0f, 0.0f, 0.0f};
+                const float4 mean = has_keys ? *(const float4 *)(g_v_scale + d_v + at) : float4{0.0f, 0.0f, 0.0f, 0.0f};
+                #pragma unroll
+                for (i32 m = 0; m < m_tiles; m++) {
+                    #pragma unroll
+                    for (i32 h = 0; h < 2; h++) {
+                        const float first = rO[m][n][2 * h] * inv[m][h] * scale.x + mean.x;
+                        const float second = rO[m][n][2 * h + 1] * inv[m][h] * scale.y + mean.y;
+                        const u32 pair = seen[m][h] ? narrow2(first, second) : 0;
+                        rO_io[m][n][h] = pair;
+                        past[m][h] |= (pair & 0x7fff7fffu) + 0x00800080u; // an exponent of ones carries into the top bit
+                    }
                 }
                 #pragma unroll
-                for (i32 m = 0; m < m_tiles; m++)
+                for (i32 m = 0; m < m_tiles; m++) {
                     #pragma unroll
                     for (i32 h = 0; h < 2; h++) {
                         const float first = rO[m][n + 1][2 * h] * inv[m][h] * scale.z + mean.z;
@@ -821,36 +826,37 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                         rO_io[m][n + 1][h] = pair;
                         past[m][h] |= (pair & 0x7fff7fffu) + 0x00800080u; // an exponent of ones carries into the top bit
                     }
-        }
-        bool bad = false;
-        #pragma unroll
-        for (i32 m = 0; m < m_tiles; m++)
-            #pragma unroll
-            for (i32 h = 0; h < 2; h++) bad |= (past[m][h] & 0x80008000u) != 0 && row_first + (warp) * 16 + lane / 4 + 8 * h < args.seq_q;
-        if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
-
-        u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h;
-        #pragma unroll
-        for (i32 m = 0; m < m_tiles; m++)
-            #pragma unroll
-            for (i32 h = 0; h < 2; h++) {
-                const i32 row = row_first + (warp) * 16 + lane / 4 + 8 * h;
-                u16 *g_row = g_o + (i64)row * args.o_stride_n;
-                if (row >= args.seq_q) continue;
-                if (args.vector_io & 8) {
-                    #pragma unroll
-                    for (i32 n = 0; n < 16; n += 4)
-                        *(uint4 *)(g_row + n * 8 + lane % 4 * 8) = make_uint4(rO_io[m][n][h], rO_io[m][n + 1][h], rO_io[m][n + 2][h], rO_io[m][n + 3][h]);
-                } else {
-                    #pragma unroll
-                    for (i32 n = 0; n < 16; n++) {
-                        u16 *g_pair = g_row + (n < 16 ? n / 4 * 32 + lane % 4 * 8 + n % 4 * 2 : n * 8 + lane % 4 * 2);
-                        g_pair[0] = (u16)rO_io[m][n][h];
-                        g_pair[1] = (u16)(rO_io[m][n][h] >> 16);
-                    }
                 }
             }
-    }
+            bool bad = false;
+            #pragma unroll
+            for (i32 m = 0; m < m_tiles; m++)
+                #pragma unroll
+                for (i32 h = 0; h < 2; h++) bad |= (past[m][h] & 0x80008000u) != 0 && row_first + (warp) * 16 + lane / 4 + 8 * h < args.seq_q;
+            if (bad && args.flags) atomicOr((u32 *)args.flags, 8u);
+
+            u16 *g_o = (u16 *)args.o + batch * args.o_stride_b + q_head * args.o_stride_h;
+            #pragma unroll
+            for (i32 m = 0; m < m_tiles; m++)
+                #pragma unroll
+                for (i32 h = 0; h < 2; h++) {
+                    const i32 row = row_first + (warp) * 16 + lane / 4 + 8 * h;
+                    u16 *g_row = g_o + (i64)row * args.o_stride_n;
+                    if (row >= args.seq_q) continue;
+                    if (args.vector_io & 8) {
+                        #pragma unroll
+                        for (i32 n = 0; n < 16; n += 4)
+                            *(uint4 *)(g_row + n * 8 + lane % 4 * 8) = make_uint4(rO_io[m][n][h], rO_io[m][n + 1][h], rO_io[m][n + 2][h], rO_io[m][n + 3][h]);
+                    } else {
+                        #pragma unroll
+                        for (i32 n = 0; n < 16; n++) {
+                            u16 *g_pair = g_row + n / 4 * 32 + lane % 4 * 8 + n % 4 * 2;
+                            g_pair[0] = (u16)rO_io[m][n][h];
+                            g_pair[1] = (u16)(rO_io[m][n][h] >> 16);
+                        }
+                    }
+                }
+        }
         q_phase ^= 1;
     }
 }

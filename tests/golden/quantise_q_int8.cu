@@ -23,9 +23,9 @@ struct kernel_args {
     u64 flags; // 40: one u32 that kernels OR overflow bits into; null: not wanted
     u64 q_tiles; // 48: workspace: quantised Q, one image per tile
     u64 k_tiles; // 56: workspace: quantised K, one image per tile
-    u64 v_tiles; // 64: workspace: quantised V, transposed, one image per tile of keys
+    u64 v_tiles; // 64: workspace: quantised V, transposed, channels in the order of O in the accumulators, one image per tile of keys
     u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
-    u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][d_v_padded], linear; O = acc * v_scale
+    u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][2][d_v_padded], linear: scales, then means; O = acc * v_scale + mean
     u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done
     u64 stats; // 96: workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel
     u64 k_mean; // 104: workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence

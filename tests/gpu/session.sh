@@ -32,7 +32,7 @@ run_verify() { # NAME WORDS...: records, and a line on the terminal
 
 sanitize() { # TOOL...
     for tool; do
-        for spec in int8_fp8_d128 int8_fp8_d64 int8_fp16_d128 int8_fp16_d64 fp8_fp8_d128 fp4_d128 fp4_d64; do
+        for spec in int8_fp8_d128 int8_fp8_d64 int8_fp8_d256 int8_fp16_d128 int8_fp16_d64 fp8_fp8_d128 fp4_d128 fp4_d64; do
             d=${spec##*_d} emulate=
             [ "${spec#fp4}" = "$spec" ] || emulate="--emulate fp4"
             for mask in "" --causal; do
@@ -69,8 +69,9 @@ P
         for d in 32 64 128; do
             for mask in "" --causal; do
                 t=$out/real_layer$layer
-                echo "layer $layer d $d ${mask:-full}: $("$sagegen" run --emulate fp4 --spec fp4_d$d $mask --q "$t.q_$d.npy" --k "$t.k_$d.npy" --v "$t.v_$d.npy" \
-                    --out "$out/o_real.npy" --check 2>&1 | grep -E 'rel L2|error')"
+                said=$("$sagegen" run --emulate fp4 --spec fp4_d$d $mask --q "$t.q_$d.npy" --k "$t.k_$d.npy" --v "$t.v_$d.npy" \
+                    --out "$out/o_real.npy" --check 2>&1)
+                echo "layer $layer d $d ${mask:-full}: exit $? $(echo "$said" | grep -E 'rel L2|error')"
             done
         done
     done
@@ -88,8 +89,9 @@ for name in "qkv":
     np.save(f"{out}/drift_{name}.npy", r.standard_normal((1, 2, n, 128), dtype=np.float32).astype(np.float16))
 P
         for mask in "" --causal; do
-            echo "$n keys ${mask:-full}: $("$sagegen" run --emulate fp4 --spec fp4_d128 $mask --q "$out/drift_q.npy" --k "$out/drift_k.npy" --v "$out/drift_v.npy" \
-                --out "$out/drift_o.npy" --check 2>&1 | grep -E 'rel L2|error')"
+            said=$("$sagegen" run --emulate fp4 --spec fp4_d128 $mask --q "$out/drift_q.npy" --k "$out/drift_k.npy" --v "$out/drift_v.npy" \
+                --out "$out/drift_o.npy" --check 2>&1)
+            echo "$n keys ${mask:-full}: exit $? $(echo "$said" | grep -E 'rel L2|error')"
         done
     done
 }
@@ -112,13 +114,13 @@ for stage; do
         done > "$out/halves.txt" 2> "$out/halves.err"
         cat "$out/halves.txt" ;;
     sanitize)
-        for d in 64 128; do tensors $d; done
+        for d in 64 128 256; do tensors $d; done
         # shellcheck disable=SC2086
         sanitize ${SANITIZE_TOOLS:-memcheck racecheck initcheck synccheck} | tee "$out/sanitize_${SANITIZE_TOOLS:-all}.txt" ;;
     real) real | tee "$out/real.txt" ;;
     drift) drift | tee "$out/drift.txt" ;;
-    dependent) # programmatic dependent launch: the same bits are checked by 'again', the order by every value
-        SAGE_DEPENDENT_LAUNCH=1 run_verify dependent --quick --only gates --random 20 --arch native ;;
+    dependent) # launches that wait for each other, as they do not by default: the same checks
+        SAGE_DEPENDENT_LAUNCH=0 run_verify dependent --quick --only gates --random 20 --arch native ;;
     random) run_verify random --quick --only gates --random 250 --arch native --io fp16 --spec int8_fp8_d128 --spec int8_fp16_d64 ;;
     soak) run_verify soak --soak "${SOAK_SECONDS:-60}" ;; # after verify, which leaves the kernels in the cache
     fp4) run_verify fp4 --full --only gates --io fp16 --arch sm_90 --spec fp4_d128 --spec fp4_d64 ;;

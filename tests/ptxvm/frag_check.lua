@@ -97,5 +97,27 @@ for g = 0, 7 do
     end
 end
 
+-- PTX ISA, fragments of C and D: lane 4 g + t holds columns 2 t and 2 t + 1 of each tile of 8 columns. V's rows, which are the columns of
+-- O, are ordered so that four tiles give a lane eight neighbouring channels.
+for _, head_dim in ipairs({ 32, 40, 64, 72, 80, 96, 128, 160, 192, 256 }) do
+    local expression = frag.v_row(head_dim, (head_dim + 15) // 16 * 16, "C"):gsub("^%((C < %d+) %? (.-) : C%)$", "(%1) and (%2) or C")
+    local channel_of, wide = {}, head_dim // 32 * 32
+    for channel = 0, head_dim - 1 do
+        local row = evaluate(expression, { C = channel })
+        check(row >= 0 and row < head_dim and not channel_of[row], "v_row(%d) of channel %d is %s", head_dim, channel, row)
+        channel_of[row] = channel
+    end
+    check(frag.wide_columns(head_dim) == wide, "wide_columns(%d)", head_dim)
+    for t = 0, 3 do
+        for tile = 0, head_dim // 8 - 1 do
+            for i = 0, 1 do
+                local column = 8 * tile + 2 * t + i
+                local expected = column < wide and 32 * (tile // 4) + 8 * t + 2 * (tile % 4) + i or column
+                check(channel_of[column] == expected, "head dim %d: column %d is channel %s, not %d", head_dim, column, channel_of[column], expected)
+            end
+        end
+    end
+end
+
 print(failures == 0 and "frag_check: ok" or string.format("frag_check: %d failures", failures))
 os.exit(failures == 0)

@@ -74,6 +74,10 @@ static void dependent_launch_can_be_refused(void **state) {
     assert_non_null(strstr(sage_last_error(NULL), "SAGE_DEPENDENT_LAUNCH is 'yes'"));
     assert_null(context);
     unsetenv("SAGE_DEPENDENT_LAUNCH");
+    options.dependent_launch = 2;
+    assert_int_equal(sage_context_create(&options, &context), SAGE_ERROR_INVALID_ARGUMENT);
+    assert_non_null(strstr(sage_last_error(NULL), "dependent_launch is 2"));
+    assert_null(context);
 }
 
 static void works_without_device(void **state) {

@@ -19,10 +19,10 @@ status=$?
 [ $status -eq 0 ] || { cat "$scratch/sound" "$scratch/sound.err"; fail "status $status of sound kernels"; }
 grep -Eq 'soak, all .* PASS  calls that went wrong, of [1-9][0-9]* in .* on 3 streams' "$scratch/sound" || fail "no calls"
 
-planted() { # <name> <what the line says> <sed's script for the epilogue>
+planted() { # <name> <what the line says> <stage> <sed's script for it>
     cp -r "$templates" "$scratch/templates"
-    sed -i "$3" "$scratch/templates/stage/epilogue.cu.tl"
-    cmp -s "$templates/stage/epilogue.cu.tl" "$scratch/templates/stage/epilogue.cu.tl" && fail "$1: the epilogue has no such line"
+    sed -i "$4" "$scratch/templates/stage/$3.cu.tl"
+    cmp -s "$templates/stage/$3.cu.tl" "$scratch/templates/stage/$3.cu.tl" && fail "$1: stage $3 has no such line"
     (SAGE_TEMPLATE_DIR=$scratch/templates soak "$1" 2)
     status=$?
     [ $status -eq 1 ] || { cat "$scratch/$1" "$scratch/$1.err"; fail "$1: status $status, expected 1"; }
@@ -31,9 +31,9 @@ planted() { # <name> <what the line says> <sed's script for the epilogue>
     grep -q 'soak, first call .* FAIL' "$scratch/$1" && fail "$1: the first calls fail already"
     rm -r "$scratch/templates"
 }
-planted o '[1-9][0-9]* of [0-9]+ values of O and 0 of [0-9]+ of LSE' \
-    's/const u32 pair = .*narrow2(x, y) : 0;/const u32 pair = (seen[m][h] ? narrow2(x, y) : 0) ^ (u32)((i64)args.o >> 8 \& 1);/'
-planted lse '0 of [0-9]+ values of O and [1-9][0-9]* of [0-9]+ of LSE' \
+planted o '[1-9][0-9]* of [0-9]+ values of O and 0 of [0-9]+ of LSE' epilogue_pair \
+    's/const u32 pair = .*narrow2(first, second) : 0;/const u32 pair = (seen[m][h] ? narrow2(first, second) : 0) ^ (u32)((i64)args.o >> 8 \& 1);/'
+planted lse '0 of [0-9]+ values of O and [1-9][0-9]* of [0-9]+ of LSE' epilogue \
     's/^\( *\)((float \*)args.lse)\[.*/&\n\1if ((i64)args.lse >> 8 \& 1) ((u32 *)args.lse)[(i64)head * args.seq_q + row] ^= 1;/'
 
 soak stopped 600 --json &
