@@ -39,10 +39,11 @@ static struct verify_rows rows_of(const struct verify_inputs *in, const struct v
     return (struct verify_rows){in->sample, in->samples, in->key.dim_v, r->o, r->lse};
 }
 
-// Two standard errors more: a ratio that is not significantly above the bound is no failure.
+// Three standard errors more: a ratio that is not significantly above the bound is no failure. Of 16 groups of heads
+// one check of 220 fails by chance where the ratio is the bound itself, with two errors one of 31; a run has dozens.
 static void check_ratio(struct verify_session *s, const char *check, const char *shape, const struct verify_ratio *r,
                         double bound, const char *note) {
-    verify_check(s, check, shape, r->ratio, bound + 2 * r->standard_error, note);
+    verify_check(s, check, shape, r->ratio, bound + 3 * r->standard_error, note);
 }
 
 static void ratio_text(const struct verify_ratio *r, const char *what, const char *published, char note[128]) {
