@@ -110,7 +110,7 @@ static void bind_smem_map(struct bindings *b, const struct plan *p)
         snprintf(what, sizeof what, "[row] the maximum that master is relative to%s", p->tail_in_k ? "; it and what follows: in slot 0 of K, behind its scales" : "");
         map_row(b, "flushed", p->smem_flushed, p->tile_q * 4, what);
     }
-    if (p->smem_barriers > p->smem_tile) map_row(b, "tile", p->smem_tile, p->smem_barriers - p->smem_tile, "2 x: q_tile, head, batch, q_head, kv_index");
+    if (p->smem_barriers > p->smem_tile) map_row(b, "tile", p->smem_tile, p->smem_barriers - p->smem_tile, "2 x: q_tile, head, batch, q_head, kv_index, key tiles");
     if (p->barrier_bytes > 0) map_row(b, "barriers", p->smem_barriers, p->barrier_bytes, "mbarriers, table below");
     b->item[b->count++] =
         (struct expand_binding){.name = "smem_map", .kind = EXPAND_ROWS, .number = b->map_rows, .columns = map_columns, .cells = b->map_cells};

@@ -20,7 +20,7 @@
     X(ptr, v_tiles, "workspace: quantised V, transposed, channels in the order of O in the accumulators, one image per tile of keys") \
     X(ptr, q_scale, "workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in")          \
     X(ptr, v_scale, "workspace: fp32 [batch][heads_kv][2][d_v_padded], linear: scales, then means; O = acc * v_scale + mean") \
-    X(ptr, progress, "workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done")                \
+    X(ptr, progress, "workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done; high 16 bits: those that were not finite") \
     X(ptr, stats, "workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel")          \
     X(ptr, k_mean, "workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence")                                        \
     X(ptr, lse_bias, "workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units")                                 \

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 static_assert(sizeof(size_t) == sizeof(uint64_t), "totals are handed out as size_t");
+static_assert(WORKSPACE_SPLITS_MAX + 1 <= 0xffff, "parts are counted in the low 16 bits of a word");
 static_assert(WORKSPACE_REGION_ALIGNMENT % WORKSPACE_ALIGNMENT == 0, "regions keep the alignment of the workspace");
 
 /* -- Arithmetic that sticks at UINT64_MAX ---- */

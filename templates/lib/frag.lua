@@ -41,6 +41,14 @@ function M.v_row(head_dim_v, d_v, c)
     return wide == 0 and c or wide == d_v and form or string.format("(%s < %d ? %s : %s)", c, wide, form, c)
 end
 
+-- C expression for the place, in 16-byte chunks, of chunk `group` of channel `c` while a quantiser turns a tile of V: `groups` chunks a
+-- channel, turned by the channel's group of 8, `c8`, so that neither stores of words nor loads of chunks meet in a bank. `wide`: groups of
+-- 8 channels that neighbouring lanes read.
+function M.v_place(groups, wide, c, c8, group)
+    local turn = wide == 8 and c8 .. " % 8" or string.format("%s * %d %% 8", c8, 8 // wide)
+    return string.format(groups % 8 == 0 and "(%s) * groups + (%s ^ %s)" or "((%s) * groups + %s) ^ %s", c, group, turn)
+end
+
 -- C expression for the 16-byte chunk where chunk `c` of row `r` of a panel sits: the 128-, 64- and 32-byte swizzle modes of TMA and
 -- wgmma, which also keep ldmatrix free of bank conflicts.
 function M.swizzle(panel_bytes, row, chunk)

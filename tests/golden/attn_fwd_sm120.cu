@@ -26,7 +26,7 @@ struct kernel_args {
     u64 v_tiles; // 64: workspace: quantised V, transposed, channels in the order of O in the accumulators, one image per tile of keys
     u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
     u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][2][d_v_padded], linear: scales, then means; O = acc * v_scale + mean
-    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done
+    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done; high 16 bits: those that were not finite
     u64 stats; // 96: workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel
     u64 k_mean; // 104: workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence
     u64 lse_bias; // 112: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
@@ -319,12 +319,13 @@ extern "C" __global__ void __launch_bounds__(threads, 1) fp4_d64_attn_fwd_q128_k
     const u32 q_full = s_base + smem_barriers, full = q_full + 8, empty = full + 8 * stages;
 
     // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
-    // out: q_tile q_head batch head kv_index, row_first (first query row),
-    //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
+    // out: q_tile q_head batch head kv_index
     const i32 q_tile = args.q_tile_first + (i32)blockIdx.x % args.q_tile_launch;
     const i32 head = (i32)blockIdx.x / args.q_tile_launch; // batch * heads_q + query head
     const i32 batch = head / args.heads_q, q_head = head % args.heads_q;
     const i32 kv_index = batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
+    // row_first: first query row of the tile
+    // tiles: key tiles to visit; tiles_full: no mask touches the tiles before this one
     const i32 row_first = q_tile * tile_q;
     const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
     const i32 tiles_full = args.seq_k / tile_k;

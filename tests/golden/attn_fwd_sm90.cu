@@ -26,7 +26,7 @@ struct kernel_args {
     u64 v_tiles; // 64: workspace: quantised V, transposed, channels in the order of O in the accumulators, one image per tile of keys
     u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
     u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][2][d_v_padded], linear: scales, then means; O = acc * v_scale + mean
-    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done
+    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done; high 16 bits: those that were not finite
     u64 stats; // 96: workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel
     u64 k_mean; // 104: workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence
     u64 lse_bias; // 112: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
@@ -99,7 +99,7 @@ constexpr float log2_p_one = 4.80735493f;  // log2 of what p = 1 is stored as, l
 //   V        offset  76800   52224 bytes  3 x [128][128] fp8_e4m3 transposed, panels of 128 bytes, swizzled; 8 rows of ones
 //   master   offset 129024   98304 bytes  O in fp32 up to the last flush: [warpgroup][d_v / 8][thread][4]
 //   flushed  offset  40992     768 bytes  [row] the maximum that master is relative to; it and what follows: in slot 0 of K, behind its scales
-//   tile     offset  41760      64 bytes  2 x: q_tile, head, batch, q_head, kv_index
+//   tile     offset  41760      64 bytes  2 x: q_tile, head, batch, q_head, kv_index, key tiles
 //   barriers offset  41824     112 bytes  mbarriers, table below
 constexpr i32 smem_q = 0;
 constexpr i32 smem_k = 24576, smem_k_stride = 17408;
@@ -115,9 +115,9 @@ static_assert(smem_tile % 16 == 0 && (2 + 4 * stages) * 8 <= 112, "the tile is w
 //   q_full            producer arrives with the bytes of Q, and has noted the tile     phase = query tile of the block
 //   q_empty           every consumer thread arrives: 384     the products with Q have ended, and the tile before is stored
 //   k_full[slot]      producer arrives with the bytes of K     phase = pass over the slots
-//   k_empty[slot]     every consumer thread arrives: 384     it has read K's scales, and its warp's products with K have ended
+//   k_empty[slot]     every consumer thread arrives: 384     it has read K's scales, its warp's products with K have ended, or it has no use for K
 //   v_full[slot]      as k_full
-//   v_empty[slot]     one thread of every consumer warp arrives: 12     the products with V have ended
+//   v_empty[slot]     one thread of every consumer warp arrives: 12     the products with V have ended, or it has no use for V
 
 // ---- cost of one tile of keys, per block ------------------------------------------------------------------------------
 //   QK: 3 x 4 wgmma m64n128   PV: 3 x 4 wgmma m64n136   ex2: 24576   bytes loaded: 32800
@@ -449,15 +449,15 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
             #pragma unroll 1
             for (i32 block = blockIdx.x; block < blocks; block += gridDim.x) {
                 // ---- stage 1/7: tile coordinates --------------------------------------------------------------------------------------
-                // out: q_tile q_head batch head kv_index, row_first (first query row),
-                //      tiles (key tiles to visit), tiles_full (of them, those no mask touches)
+                // out: q_tile q_head batch head kv_index
                 const i32 q_tile = args.q_tile_first + block % args.q_tile_launch;
                 const i32 head = block / args.q_tile_launch; // batch * heads_q + query head
                 const i32 batch = head / args.heads_q, q_head = head % args.heads_q;
                 const i32 kv_index = batch * args.heads_kv + q_head / (args.heads_q / args.heads_kv);
+                // row_first: first query row of the tile
+                // tiles: key tiles to visit
                 const i32 row_first = q_tile * tile_q;
                 const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
-                const i32 tiles_full = args.seq_k / tile_k;
                 const u8 *g_q = (const u8 *)args.q_tiles + ((i64)head * args.q_tile_count + q_tile) * q_tile_bytes;
                 const u8 *g_k = (const u8 *)args.k_tiles + (i64)kv_index * args.k_tile_count * k_tile_bytes;
                 const u8 *g_v = (const u8 *)args.v_tiles + (i64)kv_index * args.k_tile_count * v_tile_bytes;
@@ -465,7 +465,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
                 {
                     i32 *s_tile = (i32 *)(smem + smem_tile + 32 * (q_free_phase ^ 1));
                     *(int4 *)s_tile = make_int4(q_tile, head, batch, q_head);
-                    s_tile[4] = kv_index;
+                    *(int2 *)(s_tile + 4) = make_int2(kv_index, tiles);
                 }
                 q_free_phase ^= 1;
                 mbar_expect(q_full, q_tile_bytes);
@@ -496,8 +496,12 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
         const i32 tile_word = ((const i32 *)(smem + smem_tile + 32 * q_phase))[min(lane, 4)];
         const i32 q_tile = __shfl_sync(~0u, tile_word, 0), head = __shfl_sync(~0u, tile_word, 1), batch = __shfl_sync(~0u, tile_word, 2);
         const i32 q_head = __shfl_sync(~0u, tile_word, 3), kv_index = __shfl_sync(~0u, tile_word, 4);
+        // row_first: first query row of the tile
+        // tiles: key tiles to visit for the 64 rows of this warpgroup; tiles_full: no mask touches the tiles before this one
         const i32 row_first = q_tile * tile_q;
-        const i32 tiles = (args.seq_k + tile_k - 1) / tile_k;
+        const i32 own_first = row_first + (warp & ~3) * 16; // not warp / 4 * 64: operands has that, and the compiler would not keep what is made of it
+        const i32 keys = own_first < args.seq_q ? args.seq_k : 0;
+        const i32 tiles = (keys + tile_k - 1) / tile_k;
         const i32 tiles_full = args.seq_k / tile_k;
 
         // ---- running state: lane l holds rows l/4, l/4+8 of each 16; columns 8n + 2(l%4) + {0,1} --------------------------------
@@ -520,7 +524,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
             r_q_scale[0][0] = g_scale[lane / 4];
             r_q_scale[0][1] = g_scale[lane / 4 + 8];
         }
-        const u32 desc_q = wgmma_low_word(s_base + smem_q + warp / 4 * 64 * qk_panel_bytes);
+        const u32 desc_q = __shfl_sync(~0u, wgmma_low_word(s_base + smem_q + warp / 4 * 64 * qk_panel_bytes), 0);
         const u32 desc_k_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_k), 0); // a shuffle is not made again in the loop: the register stays
         const u32 desc_v_first = __shfl_sync(~0u, wgmma_low_word(s_base + smem_v), 0);
 
@@ -749,6 +753,18 @@ extern "C" __global__ void __launch_bounds__(threads, 1) int8_fp8_d128_attn_fwd_
             mbar_arrive_warp(v_read, lane);
             r_sum[0][0] += rO[0][d_v / 8][0]; // fp32 adds the row sum of each tile, of which the tensor core loses up to 1 % over several
             r_sum[0][1] += rO[0][d_v / 8][2];
+        }
+        // ---- key tiles that only rows of other warpgroups see: handed back unread -----------------------------------------------
+        {
+            const i32 loaded = __shfl_sync(~0u, ((const i32 *)(smem + smem_tile + 32 * q_phase))[5], 0);
+            #pragma unroll 1
+            for (i32 j = tiles; j < loaded; j++) {
+                mbar_wait(k_full + 8 * slot, phase); // or this thread could arrive twice in one phase
+                mbar_arrive(k_empty + 8 * slot);
+                mbar_wait(v_full + 8 * slot, phase);
+                mbar_arrive_warp(v_empty + 8 * slot, lane);
+                if (++slot == stages) slot = 0, phase ^= 1;
+            }
         }
 
         mbar_arrive(q_empty);

@@ -26,7 +26,7 @@ struct kernel_args {
     u64 v_tiles; // 64: workspace: quantised V, transposed, channels in the order of O in the accumulators, one image per tile of keys
     u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
     u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][2][d_v_padded], linear: scales, then means; O = acc * v_scale + mean
-    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done
+    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done; high 16 bits: those that were not finite
     u64 stats; // 96: workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel
     u64 k_mean; // 104: workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence
     u64 lse_bias; // 112: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
@@ -98,23 +98,10 @@ constexpr i32 stats_pitch = threads + stats_chunks; // keeps the joins of two wo
 __device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool inside)
 {
     r[0] = r[1] = r[2] = r[3] = 0;
-    if (inside)
-        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
-}
-
-// The same from any address. Not inlined: eight loads for each of these would crowd the registers of a path that is rarely taken.
-__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
-{
-    u32 r[4];
-    #pragma unroll
-    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
-    return make_uint4(r[0], r[1], r[2], r[3]);
-}
-
-__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
-{
-    const uint4 x = load8_unaligned(g, inside);
-    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
+    asm volatile("{ .reg .pred inside;\n"
+                 "setp.ne.u32 inside, %5, 0;\n"
+                 "@inside ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4]; }"
+                 : "+r"(r[0]), "+r"(r[1]), "+r"(r[2]), "+r"(r[3]) : "l"(g), "r"((u32)inside));
 }
 
 // One bf16 element as fp32.
@@ -126,11 +113,14 @@ __device__ __forceinline__ float widen(u16 x)
 // Counters in global memory by which blocks hand results on. Order: all threads write, a barrier, then thread 0 releases at gpu scope by
 // count_up or count_set; there thread 0 acquires at gpu scope by count_up or count_wait, then a barrier, then all threads read. Barriers
 // order within a block and both sides are cumulative, so that every thread there sees what any thread here wrote. count_up reads and
-// writes in one, so that the last of a row of them has seen all before it. PTX ISA 8 (memory model), 9.7.13.5, 9.7.9.8, 9.7.9.11, sm_70.
-__device__ __forceinline__ u32 count_up(u32 *g)
+// writes in one, so that the last of a row of them has seen all before it. The low 16 bits count; the high ones are notes of who counted,
+// added up. PTX ISA 8 (memory model), 9.7.13.5, 9.7.9.8, 9.7.9.11, sm_70.
+constexpr u32 count_mask = 0xffffu, count_note = 0x10000u;
+
+__device__ __forceinline__ u32 count_up(u32 *g, u32 note) // what stood there before
 {
     u32 before;
-    asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], 1;" : "=r"(before) : "l"(g) : "memory");
+    asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], %2;" : "=r"(before) : "l"(g), "r"(1 + note) : "memory");
     return before;
 }
 
@@ -139,19 +129,19 @@ __device__ __forceinline__ void count_set(u32 *g, u32 value)
     asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(g), "r"(value) : "memory");
 }
 
-// Waits until the counter is `value` or more. It ends, because
+// Waits until the count is `value` or more, and returns it with its notes. It ends, because
 // - the block that waits holds a number from a counter, and waits for pieces of lower numbers alone: those were drawn by blocks that
 //   run already. The pieces waited for (statistics) wait for nothing. So it matters neither in which order blocks start nor how many
 //   the GPU holds at once, and a launch that starts early takes nobody's place: it comes when all blocks of this one have started.
 // - each call's quantise_q clears the counters before quantise_kv starts: nothing is left over from the call before, from the last
 //   replay of a graph, or from a call whose later launches failed.
 // Not covered: two calls at the same time on one workspace, which sage.h forbids.
-__device__ __forceinline__ void count_wait(const u32 *g, u32 value)
+__device__ __forceinline__ u32 count_wait(const u32 *g, u32 value)
 {
     u32 now;
     for (;;) {
         asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(now) : "l"(g) : "memory");
-        if (now >= value) return;
+        if ((now & count_mask) >= value) return now;
         __nanosleep(100);
     }
 }
@@ -207,6 +197,26 @@ __device__ __forceinline__ void drop_nonfinite(u32 (&r)[4], bool &bad)
         bad |= !finite2(r[i]);
         if ((r[i] & 0x7f80u) == 0x7f80u) r[i] &= 0xffff0000u;
         if ((r[i] & 0x7f800000u) == 0x7f800000u) r[i] &= 0xffffu;
+    }
+}
+
+// Row j of `count` lies j / pair * apart + j % pair rows of the tensor behind the one at g, `stride` elements each; zeros where that is
+// `rows` or more.
+// clean: also for elements that are not finite. For what is rare: a loop, through which the rows move down in registers, where loads of 2 bytes
+// side by side would crowd registers and code.
+template <i32 count>
+__device__ __forceinline__ void load_rows_any(u32 (*r)[4], const u16 *g, i64 stride, i32 pair, i32 apart, i32 rows, bool clean, bool &bad)
+{
+    #pragma unroll 1
+    for (i32 j = 0; j < count; j++) {
+        const i32 row = j / pair * apart + j % pair;
+        const u16 *g_row = g + row * stride;
+        u32 x[4];
+        #pragma unroll
+        for (i32 i = 0; i < 4; i++) x[i] = row < rows ? (u32)g_row[2 * i] | (u32)g_row[2 * i + 1] << 16 : 0;
+        if (clean) drop_nonfinite(x, bad);
+        #pragma unroll
+        for (i32 i = 0; i < 4 * count; i++) r[i / 4][i % 4] = i < 4 * (count - 1) ? r[i / 4 + 1][i % 4] : x[i % 4];
     }
 }
 
@@ -326,6 +336,22 @@ __device__ __forceinline__ u32 narrow2(float lo, float hi)
     return r;
 }
 
+// Eight consecutive elements from any address; zeros where `inside` is false. Not inlined: eight loads for each of these would crowd the
+// registers of a path that is rarely taken.
+__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
+{
+    u32 r[4];
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
+    return make_uint4(r[0], r[1], r[2], r[3]);
+}
+
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    const uint4 x = load8_unaligned(g, inside);
+    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
+}
+
 // x[16] -> packed e2m1 codes with the best of 6 scales, by squared error. Returns the scale's code.
 __device__ __forceinline__ u32 block_quantise(u32 (&packed)[2], const float (&x)[16])
 {
@@ -358,7 +384,7 @@ __device__ __forceinline__ u32 block_quantise(u32 (&packed)[2], const float (&x)
 
 // A tensor is K or V of one head. Pieces of work, in the order in which blocks take them up:
 //   the parts of the first `lead` tensors' statistics;
-//   for each further tensor: the parts of its statistics, then the tiles of the tensor `lead` before it;
+//   for each further tensor: the parts of its statistics, between them the tiles of the tensor `lead` before it;
 //   the tiles of the last `lead` tensors;
 //   where LSE is wanted: the tiles of Q, for what smoothing took from their scores.
 // Blocks draw numbers, since nothing is said about the order in which they start: whoever waits for statistics waits for blocks that run.
@@ -367,67 +393,86 @@ extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_kv_q12
 {
     __shared__ __align__(16) u8 smem[18944];
     const i32 tid = threadIdx.x;
+    __builtin_assume(tid >= 0 && tid < threads); // quotients of it by powers of two are then shifts
     const i32 tensors = 2 * args.batch * args.heads_kv; // K and V in turn
     bool bad = false; // a non-finite element was seen
     launch_dependents(); // its blocks fill the SMs that this grid's last blocks leave
     wait_for_launches(); // nothing of the workspace is read or written before
 
     // ---- which piece ----------------------------------------------------------------------------------------------------
-    // out: tensor, and part (>= 0: of its statistics) or tile
-    __shared__ i32 s_piece;
-    u32 *g_progress = (u32 *)args.progress; // pieces drawn; then, for each tensor: parts done, + 1 when they are joined
-    if (tid == 0) s_piece = (i32)atomicAdd(g_progress, 1u);
-    __syncthreads();
-    const i32 parts = args.splits, lead = args.stats_lead, step = parts + args.k_tile_count;
-    i32 tensor, part = -1, tile = 0, rest = s_piece - lead * parts;
-    if (rest < 0) {
-        tensor = s_piece / parts;
-        part = s_piece % parts;
-    } else if (rest < (tensors - lead) * step) {
-        tensor = rest / step;
-        tile = rest % step - parts;
-        if (tile < 0) {
-            tensor += lead;
-            part = tile + parts;
+    // out: tensor, and part (>= 0: of its statistics) or tile; batch and kv_head of the tensor. One thread divides for all.
+    __shared__ i32 s_piece_tensor, s_piece_part, s_piece_tile, s_piece_batch, s_piece_kv_head;
+    u32 *g_progress = (u32 *)args.progress; // pieces drawn; then, for each tensor: parts done, + 1 when they are joined; high 16 bits: a note
+    const i32 parts = args.splits;
+    if (tid == 0) {
+        const u32 piece = atomicAdd(g_progress, 1u), lead = args.stats_lead, tiles = args.k_tile_count, step = parts + tiles;
+        u32 piece_tensor, piece_tile = 0;
+        i32 piece_part = -1;
+        if (piece < lead * parts) {
+            piece_tensor = piece / parts;
+            piece_part = (i32)(piece % parts);
+        } else if (piece - lead * parts < (tensors - lead) * step) {
+            // parts stand at every `every`-th place from the first on, so that they are drawn halfway through the tiles: none waits long for them
+            const u32 rest = piece - lead * parts, within = rest % step, every = max(step / (2 * parts), 1);
+            const u32 before = min((within + every - 1) / every, (u32)parts); // parts that come before
+            const bool is_part = within == before * every && before < (u32)parts;
+            piece_tensor = rest / step + (is_part ? lead : 0);
+            piece_part = is_part ? (i32)before : -1;
+            piece_tile = is_part ? 0 : within - before;
+        } else {
+            const u32 rest = piece - lead * parts - (tensors - lead) * step;
+            piece_tensor = tensors - lead + rest / tiles;
+            piece_tile = rest % tiles;
         }
-    } else {
-        rest -= (tensors - lead) * step;
-        tensor = tensors - lead + rest / args.k_tile_count;
-        tile = rest % args.k_tile_count;
+        s_piece_tensor = piece_tensor;
+        s_piece_part = piece_part;
+        s_piece_tile = piece_tile;
+        s_piece_batch = piece_tensor / 2 / (u32)args.heads_kv;
+        s_piece_kv_head = piece_tensor / 2 % (u32)args.heads_kv;
     }
+    __syncthreads();
+    const i32 tensor = s_piece_tensor, part = s_piece_part, tile = s_piece_tile, batch = s_piece_batch, kv_head = s_piece_kv_head;
     const i64 head = tensor / 2; // batch * heads_kv + kv head
-    const i32 batch = (i32)(head / args.heads_kv), kv_head = (i32)(head % args.heads_kv);
 
     if (part >= 0) {
         if (tensor % 2 == 0) {
             // ---- each thread runs down 8 channels -------------------------------------------------------------------------------------
             const i32 chunk = tid % stats_chunks, row = tid / stats_chunks;
             const i32 first = (i32)((u64)args.seq_k * (u32)part / (u32)parts), count = (i32)((u64)args.seq_k * ((u32)part + 1) / (u32)parts) - first;
+            const bool inside = chunk * 8 < head_dim_qk, vector = args.vector_io & 2;
             const i64 load_stride = stats_rows * args.k_stride_n;
-            const u16 *g_rows = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h + first * args.k_stride_n;
+            const u16 *g_head = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h;
+            const u16 *g_first = g_head + (first + row) * args.k_stride_n + chunk * 8;
             float sum[8];
             bool repair = false; // second run: non-finite elements count as 0
             #pragma unroll 1
             for (;;) {
                 #pragma unroll
                 for (i32 i = 0; i < 8; i++) sum[i] = 0.0f;
-                #pragma unroll 1
-                for (i32 n = row < stats_rows ? row : count; n < count; n += 8 * stats_rows) {
-                    u32 raw[8][4];
-                    const u16 *g_first = g_rows + n * args.k_stride_n + chunk * 8;
-                    const i32 rows_here = chunk * 8 < head_dim_qk ? count - n : 0; // a load per stats_rows of them
-                    if (args.vector_io & 2) {
+                const u16 *g_next = g_first;
+                i32 left = inside && row < stats_rows ? count - row : 0; // a load per stats_rows of them
+                if (vector && !repair) {
+                    #pragma unroll 1
+                    for (; left > 0; left -= 8 * stats_rows, g_next += 8 * load_stride) {
+                        u32 raw[8][4];
                         #pragma unroll
-                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
-                    } else {
+                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_next + j * load_stride, j * stats_rows < left);
                         #pragma unroll
-                        for (i32 j = 0; j < 8; j++) load8_any(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                        for (i32 j = 0; j < 8; j++) {
+                            #pragma unroll
+                            for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16));
+                        }
                     }
-                    #pragma unroll
-                    for (i32 j = 0; j < 8; j++) {
-                        if (repair) drop_nonfinite(raw[j], bad);
+                } else {
+                    #pragma unroll 1
+                    for (; left > 0; left -= stats_rows, g_next += load_stride) {
+                        u32 raw[1][4];
+                        load_rows_any<1>(raw, g_next, 0, 1, 0, 1, repair, bad);
                         #pragma unroll
-                        for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16)); // rows that do not exist are 0
+                        for (i32 j = 0; j < 1; j++) {
+                            #pragma unroll
+                            for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16));
+                        }
                     }
                 }
                 bool ok = true;
@@ -453,8 +498,12 @@ extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_kv_q12
 
             // ---- the last part joins all, in a fixed order ------------------------------------------------------------------------------
             __shared__ bool s_last_k;
-            __syncthreads();
-            if (tid == 0) s_last_k = count_up(&g_progress[1 + tensor]) == (u32)parts - 1;
+            const u32 note = __syncthreads_or(bad) ? count_note : 0; // non-finite elements
+            u32 counted = 0;                                         // thread 0's
+            if (tid == 0) {
+                counted = count_up(&g_progress[1 + tensor], note) + note;
+                s_last_k = (counted & count_mask) == (u32)parts - 1;
+            }
             __syncthreads();
             if (!s_last_k) return;
             const float *g_stats = (const float *)args.stats + head * parts * 4 * stats_width;
@@ -466,35 +515,43 @@ extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_kv_q12
                 ((float *)args.k_mean)[head * d_qk + c] = total * (1.0f / (float)args.seq_k);
             }
             __syncthreads();
-            if (tid == 0) count_set(&g_progress[1 + tensor], (u32)parts + 1);
+            if (tid == 0) count_set(&g_progress[1 + tensor], (counted & ~count_mask) + (u32)parts + 1);
         } else {
             // ---- each thread runs down 8 channels -------------------------------------------------------------------------------------
             const i32 chunk = tid % stats_chunks, row = tid / stats_chunks;
             const i32 first = (i32)((u64)args.seq_k * (u32)part / (u32)parts), count = (i32)((u64)args.seq_k * ((u32)part + 1) / (u32)parts) - first;
+            const bool inside = chunk * 8 < head_dim_v, vector = args.vector_io & 4;
             const i64 load_stride = stats_rows * args.v_stride_n;
-            const u16 *g_rows = (const u16 *)args.v + batch * args.v_stride_b + kv_head * args.v_stride_h + first * args.v_stride_n;
+            const u16 *g_head = (const u16 *)args.v + batch * args.v_stride_b + kv_head * args.v_stride_h;
+            const u16 *g_first = g_head + (first + row) * args.v_stride_n + chunk * 8;
             u32 low[4], high[4]; // packed pairs
             bool repair = false; // second run: non-finite elements count as 0
             #pragma unroll 1
             for (;;) {
                 #pragma unroll
-                for (i32 i = 0; i < 4; i++) low[i] = largest2, high[i] = largest2 ^ 0x80008000u;
-                #pragma unroll 1
-                for (i32 n = row < stats_rows ? row : count; n < count; n += 8 * stats_rows) {
-                    u32 raw[8][4];
-                    const u16 *g_first = g_rows + n * args.v_stride_n + chunk * 8;
-                    const i32 rows_here = chunk * 8 < head_dim_v ? count - n : 0; // a load per stats_rows of them
-                    if (args.vector_io & 4) {
+                for (i32 i = 0; i < 4; i++) low[i] = inside ? largest2 : 0, high[i] = inside ? largest2 ^ 0x80008000u : 0;
+                const u16 *g_next = g_first;
+                i32 left = inside && row < stats_rows ? count - row : 0; // a load per stats_rows of them
+                if (vector && !repair) {
+                    #pragma unroll 1
+                    for (; left > 0; left -= 8 * stats_rows, g_next += 8 * load_stride) {
+                        u32 raw[8][4];
                         #pragma unroll
-                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
-                    } else {
+                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_next + j * load_stride, j * stats_rows < left);
                         #pragma unroll
-                        for (i32 j = 0; j < 8; j++) load8_any(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                        for (i32 j = 0; j < 8; j++) {
+                            if (j * stats_rows >= left) continue;
+                            #pragma unroll
+                            for (i32 i = 0; i < 4; i++) low[i] = min2(low[i], raw[j][i]), high[i] = max2(high[i], raw[j][i]);
+                        }
                     }
-                    #pragma unroll
-                    for (i32 j = 0; j < 8; j++) {
-                        if (repair) drop_nonfinite(raw[j], bad);
-                        if (j * stats_rows < count - n) {
+                } else {
+                    #pragma unroll 1
+                    for (; left > 0; left -= stats_rows, g_next += load_stride) {
+                        u32 raw[1][4];
+                        load_rows_any<1>(raw, g_next, 0, 1, 0, 1, repair, bad);
+                        #pragma unroll
+                        for (i32 j = 0; j < 1; j++) {
                             #pragma unroll
                             for (i32 i = 0; i < 4; i++) low[i] = min2(low[i], raw[j][i]), high[i] = max2(high[i], raw[j][i]);
                         }
@@ -527,8 +584,12 @@ extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_kv_q12
 
             // ---- the last part joins all, in a fixed order ------------------------------------------------------------------------------
             __shared__ bool s_last_v;
-            __syncthreads();
-            if (tid == 0) s_last_v = count_up(&g_progress[1 + tensor]) == (u32)parts - 1;
+            const u32 note = __syncthreads_or(bad) ? count_note : 0; // non-finite elements
+            u32 counted = 0;                                         // thread 0's
+            if (tid == 0) {
+                counted = count_up(&g_progress[1 + tensor], note) + note;
+                s_last_v = (counted & count_mask) == (u32)parts - 1;
+            }
             __syncthreads();
             if (!s_last_v) return;
             const float *g_stats = (const float *)args.stats + head * parts * 4 * stats_width;
@@ -547,7 +608,7 @@ extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_kv_q12
                 g_scale[d_v + c] = 0.0f;
             }
             __syncthreads();
-            if (tid == 0) count_set(&g_progress[1 + tensor], (u32)parts + 1);
+            if (tid == 0) count_set(&g_progress[1 + tensor], (counted & ~count_mask) + (u32)parts + 1);
         }
         return;
     }
@@ -576,7 +637,7 @@ extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_kv_q12
             if (args.vector_io & 1)
                 load8_aligned(raw, g_item, inside);
             else
-                load8_any(raw, g_item, inside);
+                load_rows_any<1>(&raw, g_item, 0, 1, 0, inside, false, bad);
             widen8(x, raw, bad);
             #pragma unroll
             for (i32 e = 0; e < 8; e++) dot += x[e] * mean[e];

@@ -26,7 +26,7 @@ struct kernel_args {
     u64 v_tiles; // 64: workspace: quantised V, transposed, channels in the order of O in the accumulators, one image per tile of keys
     u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
     u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][2][d_v_padded], linear: scales, then means; O = acc * v_scale + mean
-    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done
+    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done; high 16 bits: those that were not finite
     u64 stats; // 96: workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel
     u64 k_mean; // 104: workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence
     u64 lse_bias; // 112: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
@@ -96,23 +96,10 @@ constexpr i32 stats_pitch = threads + stats_chunks; // keeps the joins of two wo
 __device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool inside)
 {
     r[0] = r[1] = r[2] = r[3] = 0;
-    if (inside)
-        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
-}
-
-// The same from any address. Not inlined: eight loads for each of these would crowd the registers of a path that is rarely taken.
-__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
-{
-    u32 r[4];
-    #pragma unroll
-    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
-    return make_uint4(r[0], r[1], r[2], r[3]);
-}
-
-__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
-{
-    const uint4 x = load8_unaligned(g, inside);
-    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
+    asm volatile("{ .reg .pred inside;\n"
+                 "setp.ne.u32 inside, %5, 0;\n"
+                 "@inside ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4]; }"
+                 : "+r"(r[0]), "+r"(r[1]), "+r"(r[2]), "+r"(r[3]) : "l"(g), "r"((u32)inside));
 }
 
 // One bf16 element as fp32.
@@ -124,11 +111,14 @@ __device__ __forceinline__ float widen(u16 x)
 // Counters in global memory by which blocks hand results on. Order: all threads write, a barrier, then thread 0 releases at gpu scope by
 // count_up or count_set; there thread 0 acquires at gpu scope by count_up or count_wait, then a barrier, then all threads read. Barriers
 // order within a block and both sides are cumulative, so that every thread there sees what any thread here wrote. count_up reads and
-// writes in one, so that the last of a row of them has seen all before it. PTX ISA 8 (memory model), 9.7.13.5, 9.7.9.8, 9.7.9.11, sm_70.
-__device__ __forceinline__ u32 count_up(u32 *g)
+// writes in one, so that the last of a row of them has seen all before it. The low 16 bits count; the high ones are notes of who counted,
+// added up. PTX ISA 8 (memory model), 9.7.13.5, 9.7.9.8, 9.7.9.11, sm_70.
+constexpr u32 count_mask = 0xffffu, count_note = 0x10000u;
+
+__device__ __forceinline__ u32 count_up(u32 *g, u32 note) // what stood there before
 {
     u32 before;
-    asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], 1;" : "=r"(before) : "l"(g) : "memory");
+    asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], %2;" : "=r"(before) : "l"(g), "r"(1 + note) : "memory");
     return before;
 }
 
@@ -137,19 +127,19 @@ __device__ __forceinline__ void count_set(u32 *g, u32 value)
     asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(g), "r"(value) : "memory");
 }
 
-// Waits until the counter is `value` or more. It ends, because
+// Waits until the count is `value` or more, and returns it with its notes. It ends, because
 // - the block that waits holds a number from a counter, and waits for pieces of lower numbers alone: those were drawn by blocks that
 //   run already. The pieces waited for (statistics) wait for nothing. So it matters neither in which order blocks start nor how many
 //   the GPU holds at once, and a launch that starts early takes nobody's place: it comes when all blocks of this one have started.
 // - each call's quantise_q clears the counters before quantise_kv starts: nothing is left over from the call before, from the last
 //   replay of a graph, or from a call whose later launches failed.
 // Not covered: two calls at the same time on one workspace, which sage.h forbids.
-__device__ __forceinline__ void count_wait(const u32 *g, u32 value)
+__device__ __forceinline__ u32 count_wait(const u32 *g, u32 value)
 {
     u32 now;
     for (;;) {
         asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(now) : "l"(g) : "memory");
-        if (now >= value) return;
+        if ((now & count_mask) >= value) return now;
         __nanosleep(100);
     }
 }
@@ -205,6 +195,26 @@ __device__ __forceinline__ void drop_nonfinite(u32 (&r)[4], bool &bad)
         bad |= !finite2(r[i]);
         if ((r[i] & 0x7f80u) == 0x7f80u) r[i] &= 0xffff0000u;
         if ((r[i] & 0x7f800000u) == 0x7f800000u) r[i] &= 0xffffu;
+    }
+}
+
+// Row j of `count` lies j / pair * apart + j % pair rows of the tensor behind the one at g, `stride` elements each; zeros where that is
+// `rows` or more.
+// clean: also for elements that are not finite. For what is rare: a loop, through which the rows move down in registers, where loads of 2 bytes
+// side by side would crowd registers and code.
+template <i32 count>
+__device__ __forceinline__ void load_rows_any(u32 (*r)[4], const u16 *g, i64 stride, i32 pair, i32 apart, i32 rows, bool clean, bool &bad)
+{
+    #pragma unroll 1
+    for (i32 j = 0; j < count; j++) {
+        const i32 row = j / pair * apart + j % pair;
+        const u16 *g_row = g + row * stride;
+        u32 x[4];
+        #pragma unroll
+        for (i32 i = 0; i < 4; i++) x[i] = row < rows ? (u32)g_row[2 * i] | (u32)g_row[2 * i + 1] << 16 : 0;
+        if (clean) drop_nonfinite(x, bad);
+        #pragma unroll
+        for (i32 i = 0; i < 4 * count; i++) r[i / 4][i % 4] = i < 4 * (count - 1) ? r[i / 4 + 1][i % 4] : x[i % 4];
     }
 }
 
@@ -274,9 +284,28 @@ __device__ __forceinline__ void unpack_e4m3x4(float (&x)[4], u32 codes)
         : "=f"(x[0]), "=f"(x[1]), "=f"(x[2]), "=f"(x[3]) : "r"(codes));
 }
 
+// Four packed e4m3 with the later two replaced by c and d, rounded to nearest even, saturating at 448. PTX ISA 9.7.9.21, sm_89.
+__device__ __forceinline__ u32 later_e4m3(u32 codes, float c, float d)
+{
+    u32 r;
+    asm("{ .reg .b16 lo, old, hi;\n"
+        "mov.b32 {lo, old}, %1;\n"
+        "cvt.rn.satfinite.e4m3x2.f32 hi, %3, %2;\n"
+        "mov.b32 %0, {lo, hi}; }"
+        : "=r"(r) : "r"(codes), "f"(c), "f"(d));
+    return r;
+}
+
+// Four consecutive floats. p: 16-byte aligned.
+__device__ __forceinline__ void load4_f32(float (&x)[4], const float *p)
+{
+    const float4 a = *(const float4 *)p;
+    x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w;
+}
+
 // A tensor is K or V of one head. Pieces of work, in the order in which blocks take them up:
 //   the parts of the first `lead` tensors' statistics;
-//   for each further tensor: the parts of its statistics, then the tiles of the tensor `lead` before it;
+//   for each further tensor: the parts of its statistics, between them the tiles of the tensor `lead` before it;
 //   the tiles of the last `lead` tensors;
 //   where LSE is wanted: the tiles of Q, for what smoothing took from their scores.
 // Blocks draw numbers, since nothing is said about the order in which they start: whoever waits for statistics waits for blocks that run.
@@ -285,67 +314,87 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
 {
     __shared__ __align__(16) u8 smem[18944];
     const i32 tid = threadIdx.x;
+    __builtin_assume(tid >= 0 && tid < threads); // quotients of it by powers of two are then shifts
     const i32 tensors = 2 * args.batch * args.heads_kv; // K and V in turn
     bool bad = false; // a non-finite element was seen
     launch_dependents(); // its blocks fill the SMs that this grid's last blocks leave
     wait_for_launches(); // nothing of the workspace is read or written before
 
     // ---- which piece ----------------------------------------------------------------------------------------------------
-    // out: tensor, and part (>= 0: of its statistics) or tile
-    __shared__ i32 s_piece;
-    u32 *g_progress = (u32 *)args.progress; // pieces drawn; then, for each tensor: parts done, + 1 when they are joined
-    if (tid == 0) s_piece = (i32)atomicAdd(g_progress, 1u);
-    __syncthreads();
-    const i32 parts = args.splits, lead = args.stats_lead, step = parts + args.k_tile_count;
-    i32 tensor, part = -1, tile = 0, rest = s_piece - lead * parts;
-    if (rest < 0) {
-        tensor = s_piece / parts;
-        part = s_piece % parts;
-    } else if (rest < (tensors - lead) * step) {
-        tensor = rest / step;
-        tile = rest % step - parts;
-        if (tile < 0) {
-            tensor += lead;
-            part = tile + parts;
+    // out: tensor, and part (>= 0: of its statistics) or tile; batch and kv_head of the tensor. One thread divides for all.
+    __shared__ i32 s_piece_tensor, s_piece_part, s_piece_tile, s_piece_batch, s_piece_kv_head;
+    __shared__ bool s_dirty; // the tensor has non-finite elements, as its statistics found
+    u32 *g_progress = (u32 *)args.progress; // pieces drawn; then, for each tensor: parts done, + 1 when they are joined; high 16 bits: a note
+    const i32 parts = args.splits;
+    if (tid == 0) {
+        const u32 piece = atomicAdd(g_progress, 1u), lead = args.stats_lead, tiles = args.k_tile_count, step = parts + tiles;
+        u32 piece_tensor, piece_tile = 0;
+        i32 piece_part = -1;
+        if (piece < lead * parts) {
+            piece_tensor = piece / parts;
+            piece_part = (i32)(piece % parts);
+        } else if (piece - lead * parts < (tensors - lead) * step) {
+            // parts stand at every `every`-th place from the first on, so that they are drawn halfway through the tiles: none waits long for them
+            const u32 rest = piece - lead * parts, within = rest % step, every = max(step / (2 * parts), 1);
+            const u32 before = min((within + every - 1) / every, (u32)parts); // parts that come before
+            const bool is_part = within == before * every && before < (u32)parts;
+            piece_tensor = rest / step + (is_part ? lead : 0);
+            piece_part = is_part ? (i32)before : -1;
+            piece_tile = is_part ? 0 : within - before;
+        } else {
+            const u32 rest = piece - lead * parts - (tensors - lead) * step;
+            piece_tensor = tensors - lead + rest / tiles;
+            piece_tile = rest % tiles;
         }
-    } else {
-        rest -= (tensors - lead) * step;
-        tensor = tensors - lead + rest / args.k_tile_count;
-        tile = rest % args.k_tile_count;
+        s_piece_tensor = piece_tensor;
+        s_piece_part = piece_part;
+        s_piece_tile = piece_tile;
+        s_piece_batch = piece_tensor / 2 / (u32)args.heads_kv;
+        s_piece_kv_head = piece_tensor / 2 % (u32)args.heads_kv;
     }
+    __syncthreads();
+    const i32 tensor = s_piece_tensor, part = s_piece_part, tile = s_piece_tile, batch = s_piece_batch, kv_head = s_piece_kv_head;
     const i64 head = tensor / 2; // batch * heads_kv + kv head
-    const i32 batch = (i32)(head / args.heads_kv), kv_head = (i32)(head % args.heads_kv);
 
     if (part >= 0) {
         if (tensor % 2 == 0) {
             // ---- each thread runs down 8 channels -------------------------------------------------------------------------------------
             const i32 chunk = tid % stats_chunks, row = tid / stats_chunks;
             const i32 first = (i32)((u64)args.seq_k * (u32)part / (u32)parts), count = (i32)((u64)args.seq_k * ((u32)part + 1) / (u32)parts) - first;
+            const bool inside = chunk * 8 < head_dim_qk, vector = args.vector_io & 2;
             const i64 load_stride = stats_rows * args.k_stride_n;
-            const u16 *g_rows = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h + first * args.k_stride_n;
+            const u16 *g_head = (const u16 *)args.k + batch * args.k_stride_b + kv_head * args.k_stride_h;
+            const u16 *g_first = g_head + (first + row) * args.k_stride_n + chunk * 8;
             float sum[8];
             bool repair = false; // second run: non-finite elements count as 0
             #pragma unroll 1
             for (;;) {
                 #pragma unroll
                 for (i32 i = 0; i < 8; i++) sum[i] = 0.0f;
-                #pragma unroll 1
-                for (i32 n = row < stats_rows ? row : count; n < count; n += 8 * stats_rows) {
-                    u32 raw[8][4];
-                    const u16 *g_first = g_rows + n * args.k_stride_n + chunk * 8;
-                    const i32 rows_here = chunk * 8 < head_dim_qk ? count - n : 0; // a load per stats_rows of them
-                    if (args.vector_io & 2) {
+                const u16 *g_next = g_first;
+                i32 left = inside && row < stats_rows ? count - row : 0; // a load per stats_rows of them
+                if (vector && !repair) {
+                    #pragma unroll 1
+                    for (; left > 0; left -= 8 * stats_rows, g_next += 8 * load_stride) {
+                        u32 raw[8][4];
                         #pragma unroll
-                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
-                    } else {
+                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_next + j * load_stride, j * stats_rows < left);
                         #pragma unroll
-                        for (i32 j = 0; j < 8; j++) load8_any(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                        for (i32 j = 0; j < 8; j++) {
+                            #pragma unroll
+                            for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16));
+                        }
                     }
-                    #pragma unroll
-                    for (i32 j = 0; j < 8; j++) {
-                        if (repair) drop_nonfinite(raw[j], bad);
+                } else {
+                    #pragma unroll 1
+                    for (; left > 0; left -= stats_rows, g_next += load_stride) {
+                        u32 raw[1][4];
+                        load_rows_any<1>(raw, g_next, 0, 1, 0, 1, repair, bad);
                         #pragma unroll
-                        for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16)); // rows that do not exist are 0
+                        for (i32 j = 0; j < 1; j++) {
+                            #pragma unroll
+                            for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16));
+                        }
                     }
                 }
                 bool ok = true;
@@ -371,8 +420,12 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
 
             // ---- the last part joins all, in a fixed order ------------------------------------------------------------------------------
             __shared__ bool s_last_k;
-            __syncthreads();
-            if (tid == 0) s_last_k = count_up(&g_progress[1 + tensor]) == (u32)parts - 1;
+            const u32 note = __syncthreads_or(bad) ? count_note : 0; // non-finite elements
+            u32 counted = 0;                                         // thread 0's
+            if (tid == 0) {
+                counted = count_up(&g_progress[1 + tensor], note) + note;
+                s_last_k = (counted & count_mask) == (u32)parts - 1;
+            }
             __syncthreads();
             if (!s_last_k) return;
             const float *g_stats = (const float *)args.stats + head * parts * 4 * stats_width;
@@ -384,13 +437,15 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                 ((float *)args.k_mean)[head * d_qk + c] = total * (1.0f / (float)args.seq_k);
             }
             __syncthreads();
-            if (tid == 0) count_set(&g_progress[1 + tensor], (u32)parts + 1);
+            if (tid == 0) count_set(&g_progress[1 + tensor], (counted & ~count_mask) + (u32)parts + 1);
         } else {
             // ---- each thread runs down 8 channels -------------------------------------------------------------------------------------
             const i32 chunk = tid % stats_chunks, row = tid / stats_chunks;
             const i32 first = (i32)((u64)args.seq_k * (u32)part / (u32)parts), count = (i32)((u64)args.seq_k * ((u32)part + 1) / (u32)parts) - first;
+            const bool inside = chunk * 8 < head_dim_v, vector = args.vector_io & 4;
             const i64 load_stride = stats_rows * args.v_stride_n;
-            const u16 *g_rows = (const u16 *)args.v + batch * args.v_stride_b + kv_head * args.v_stride_h + first * args.v_stride_n;
+            const u16 *g_head = (const u16 *)args.v + batch * args.v_stride_b + kv_head * args.v_stride_h;
+            const u16 *g_first = g_head + (first + row) * args.v_stride_n + chunk * 8;
             float sum[8];
             u32 low[4], high[4]; // packed pairs
             bool repair = false; // second run: non-finite elements count as 0
@@ -399,25 +454,33 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                 #pragma unroll
                 for (i32 i = 0; i < 8; i++) sum[i] = 0.0f;
                 #pragma unroll
-                for (i32 i = 0; i < 4; i++) low[i] = largest2, high[i] = largest2 ^ 0x80008000u;
-                #pragma unroll 1
-                for (i32 n = row < stats_rows ? row : count; n < count; n += 8 * stats_rows) {
-                    u32 raw[8][4];
-                    const u16 *g_first = g_rows + n * args.v_stride_n + chunk * 8;
-                    const i32 rows_here = chunk * 8 < head_dim_v ? count - n : 0; // a load per stats_rows of them
-                    if (args.vector_io & 4) {
+                for (i32 i = 0; i < 4; i++) low[i] = inside ? largest2 : 0, high[i] = inside ? largest2 ^ 0x80008000u : 0;
+                const u16 *g_next = g_first;
+                i32 left = inside && row < stats_rows ? count - row : 0; // a load per stats_rows of them
+                if (vector && !repair) {
+                    #pragma unroll 1
+                    for (; left > 0; left -= 8 * stats_rows, g_next += 8 * load_stride) {
+                        u32 raw[8][4];
                         #pragma unroll
-                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
-                    } else {
+                        for (i32 j = 0; j < 8; j++) load8_aligned(raw[j], g_next + j * load_stride, j * stats_rows < left);
                         #pragma unroll
-                        for (i32 j = 0; j < 8; j++) load8_any(raw[j], g_first + j * load_stride, j * stats_rows < rows_here);
+                        for (i32 j = 0; j < 8; j++) {
+                            #pragma unroll
+                            for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16));
+                            if (j * stats_rows >= left) continue;
+                            #pragma unroll
+                            for (i32 i = 0; i < 4; i++) low[i] = min2(low[i], raw[j][i]), high[i] = max2(high[i], raw[j][i]);
+                        }
                     }
-                    #pragma unroll
-                    for (i32 j = 0; j < 8; j++) {
-                        if (repair) drop_nonfinite(raw[j], bad);
+                } else {
+                    #pragma unroll 1
+                    for (; left > 0; left -= stats_rows, g_next += load_stride) {
+                        u32 raw[1][4];
+                        load_rows_any<1>(raw, g_next, 0, 1, 0, 1, repair, bad);
                         #pragma unroll
-                        for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16)); // rows that do not exist are 0
-                        if (j * stats_rows < count - n) {
+                        for (i32 j = 0; j < 1; j++) {
+                            #pragma unroll
+                            for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16));
                             #pragma unroll
                             for (i32 i = 0; i < 4; i++) low[i] = min2(low[i], raw[j][i]), high[i] = max2(high[i], raw[j][i]);
                         }
@@ -463,8 +526,12 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
 
             // ---- the last part joins all, in a fixed order ------------------------------------------------------------------------------
             __shared__ bool s_last_v;
-            __syncthreads();
-            if (tid == 0) s_last_v = count_up(&g_progress[1 + tensor]) == (u32)parts - 1;
+            const u32 note = __syncthreads_or(bad) ? count_note : 0; // non-finite elements
+            u32 counted = 0;                                         // thread 0's
+            if (tid == 0) {
+                counted = count_up(&g_progress[1 + tensor], note) + note;
+                s_last_v = (counted & count_mask) == (u32)parts - 1;
+            }
             __syncthreads();
             if (!s_last_v) return;
             const float *g_stats = (const float *)args.stats + head * parts * 4 * stats_width;
@@ -486,7 +553,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                 g_scale[d_v + c] = mean;
             }
             __syncthreads();
-            if (tid == 0) count_set(&g_progress[1 + tensor], (u32)parts + 1);
+            if (tid == 0) count_set(&g_progress[1 + tensor], (counted & ~count_mask) + (u32)parts + 1);
         }
         return;
     }
@@ -515,7 +582,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
             if (args.vector_io & 1)
                 load8_aligned(raw, g_item, inside);
             else
-                load8_any(raw, g_item, inside);
+                load_rows_any<1>(&raw, g_item, 0, 1, 0, inside, false, bad);
             widen8(x, raw, bad);
             #pragma unroll
             for (i32 e = 0; e < 8; e++) dot += x[e] * mean[e];
@@ -547,18 +614,17 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         if (args.vector_io & 2) {
             #pragma unroll
             for (i32 i = 0; i < items; i++) load8_aligned(raw[i], g_first + i * item_stride, i * row_step < rows_here);
-        } else {
-            #pragma unroll
-            for (i32 i = 0; i < items; i++) load8_any(raw[i], g_first + i * item_stride, i * row_step < rows_here);
-        }
+        } else
+            load_rows_any<items>(raw, g_first, args.k_stride_n, 1, row_step, rows_here, false, bad);
         constexpr i32 groups = 8;
         u32 *s_amax = (u32 *)smem;                      // [groups] fp32 bits; magnitudes order as integers
         float *s_inv = (float *)(s_amax + groups);      // [groups] codes per unit
         for (i32 g = tid; g < groups; g += threads) s_amax[g] = 0;
-        if (tid == 0) count_wait(&g_progress[1 + tensor], (u32)parts + 1); // the mean of K is there
+        if (tid == 0) s_dirty = count_wait(&g_progress[1 + tensor], (u32)parts + 1) > count_mask; // the mean of K is there
         __syncthreads();
         float mean[8];
         load8_f32(mean, (const float *)args.k_mean + head * d_qk + chunk * 8);
+        if (s_dirty) load_rows_any<items>(raw, g_first, args.k_stride_n, 1, row_step, rows_here, true, bad);
 
         // ---- largest magnitude of each scale group (per_thread) -----------------------------------------------------------------
         // group of a key: of 64 keys those with the same (key % 8) / 2, the columns which one thread of the score fragment holds
@@ -566,7 +632,6 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         float amax[sets];
         #pragma unroll
         for (i32 i = 0; i < items; i++) {
-            if (!finite2(magnitude2(raw[i]))) drop_nonfinite(raw[i], bad);
             float most = 0.0f;
             #pragma unroll
             for (i32 e = 0; e < 8; e++) most = fmaxf(most, fabsf(widen((u16)(raw[i][e / 2] >> e % 2 * 16)) - mean[e]));
@@ -598,6 +663,8 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         __syncthreads();
 
         // ---- codes: 8 bytes an item, to their place in the image ------------------------------------------------------------------
+        const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
+        u8 *g_codes = g_image + (panel * tile_k + row_first) * qk_panel_bytes + (byte / 16 ^ row_first % 8) * 16 + byte % 16;
         #pragma unroll
         for (i32 i = 0; i < items; i++) {
             const i32 row = row_first + i * row_step;
@@ -607,9 +674,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
             #pragma unroll
             for (i32 e = 0; e < 8; e++) y[e] = widen((u16)(raw[i][e / 2] >> e % 2 * 16)) - mean[e];
             const u32 lo = pack_s8x4(y[0], y[1], y[2], y[3], inv), hi = pack_s8x4(y[4], y[5], y[6], y[7], inv);
-            const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
-            const i32 place = (panel * tile_k + row) * qk_panel_bytes + (byte / 16 ^ row % 8) * 16 + byte % 16;
-            *(uint2 *)(g_image + place) = make_uint2(lo, hi);
+            *(uint2 *)(g_codes + i * row_step * qk_panel_bytes) = make_uint2(lo, hi); // rows 8 apart are swizzled alike
         }
         if (bad && args.flags) atomicOr((u32 *)args.flags, 2u);
     } else {
@@ -620,60 +685,82 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         u32 raw[items][4][4];
         #pragma unroll
         for (i32 i = 0; i < items; i++) {
-            const i32 item = i * threads + tid, word = item / 8 % 4, group = item / 32 % groups;
-            const i32 chunk = item / (32 * groups) * 8 + item % 8;
+            const i32 word = tid / 8 % 4, group = tid / 32 % groups;
+            const i32 chunk = (i * 1 + tid / 256) * 8 + tid % 8;
             const u16 *g_first = g_rows + (group * 16 + 2 * word) * args.v_stride_n + chunk * 8;
             const i32 keys_here = chunk * 8 < head_dim_v ? keys_left - (group * 16 + 2 * word) : 0;
             if (args.vector_io & 4) {
                 #pragma unroll
                 for (i32 k = 0; k < 4; k++) load8_aligned(raw[i][k], g_first + (k / 2 * 8 + k % 2) * args.v_stride_n, (k / 2 * 8 + k % 2) < keys_here);
-            } else {
-                #pragma unroll
-                for (i32 k = 0; k < 4; k++) load8_any(raw[i][k], g_first + (k / 2 * 8 + k % 2) * args.v_stride_n, (k / 2 * 8 + k % 2) < keys_here);
-            }
+            } else
+                load_rows_any<4>(raw[i], g_first, args.v_stride_n, 2, 8, keys_here, false, bad);
         }
 
         // ---- scales of the channels, over the whole sequence -----------------------------------------------------------------------
         u8 *s_image = smem;                          // [d_v][groups] chunks of 16 bytes
+        // Channel 8 j + 4 h + i stands at [h][j][i], here and in the sums of errors: lanes that read four channels each read on.
         constexpr i32 errors_pitch = d_v + 8;        // floats; a word's channels lie beside those of other words in the banks
         float *s_word_error = (float *)smem;         // [4 * groups][errors_pitch] of the four keys of a word, before the image takes its place
-        float *s_inv = (float *)(smem + tile_k * errors_pitch); // [8][d_v / 8] codes per unit, of channel 8 j + i at [i][j]
+        float *s_inv = (float *)(smem + tile_k * errors_pitch); // [2][d_v / 8][4] codes per unit
         float *s_mean = s_inv + d_v;
         float *s_share = s_inv + 2 * d_v; // what a key of the later 8 of 16 takes of the tile's rounding errors, by channel
         float *g_scale = (float *)args.v_scale + head * 2 * d_v; // value = code * scale
-        if (tid == 0) count_wait(&g_progress[1 + tensor], (u32)parts + 1);
+        if (tid == 0) s_dirty = count_wait(&g_progress[1 + tensor], (u32)parts + 1) > count_mask;
         __syncthreads();
         for (i32 w = tid; w < d_v; w += threads) {
-            const i32 c = w % (d_v / 8) * 8 + w / (d_v / 8);
+            const i32 c = w % (d_v / 2) / 4 * 8 + w / (d_v / 2) * 4 + w % 4;
             s_inv[w] = 1.0f / g_scale[c];
             s_mean[w] = g_scale[d_v + c];
         }
         __syncthreads();
+        if (s_dirty) {
+            #pragma unroll
+            for (i32 i = 0; i < items; i++) {
+                const i32 word = tid / 8 % 4, group = tid / 32 % groups;
+                const i32 chunk = (i * 1 + tid / 256) * 8 + tid % 8;
+                const u16 *g_first = g_rows + (group * 16 + 2 * word) * args.v_stride_n + chunk * 8;
+                const i32 keys_here = chunk * 8 < head_dim_v ? keys_left - (group * 16 + 2 * word) : 0;
+                load_rows_any<4>(raw[i], g_first, args.v_stride_n, 2, 8, keys_here, true, bad);
+            }
+        }
 
+        // The chunks of a channel are turned by its group of 8: neither stores of words nor loads of chunks meet in a bank.
         // ---- nearest codes, and the errors that they leave: value = code + error, in units of the channel's scale --------------------------
         u32 codes[items][8];
         #pragma unroll
         for (i32 i = 0; i < items; i++) {
-            const i32 item = i * threads + tid, word = item / 8 % 4, group = item / 32 % groups;
-            const i32 chunk = item / (32 * groups) * 8 + item % 8;
+            const i32 word = tid / 8 % 4, group = tid / 32 % groups;
+            const i32 chunk = (i * 1 + tid / 256) * 8 + tid % 8;
+            u32 keep = 0;
             #pragma unroll
             for (i32 k = 0; k < 4; k++)
-                if (!finite2(magnitude2(raw[i][k]))) drop_nonfinite(raw[i][k], bad);
+                if (group * 16 + 2 * word + (k / 2 * 8 + k % 2) < keys_left) keep |= 0xffu << 8 * k;
             #pragma unroll
-            for (i32 e = 0; e < 8; e++) {
-                float y[4], nearest[4], error = 0.0f;
+            for (i32 half = 0; half < 2; half++) {
+                float errors[4];
+                float inv[4];
+                load4_f32(inv, s_inv + half * (d_v / 2) + chunk * 4);
+                float mean[4];
+                load4_f32(mean, s_mean + half * (d_v / 2) + chunk * 4);
                 #pragma unroll
-                for (i32 k = 0; k < 4; k++) {
-                    y[k] = widen((u16)(raw[i][k][e / 2] >> e % 2 * 16));
-                    const i32 key = group * 16 + 2 * word + (k / 2 * 8 + k % 2);
-                    y[k] = key < keys_left ? y[k] - s_mean[e * (d_v / 8) + chunk] : 0.0f;
-                    y[k] *= s_inv[e * (d_v / 8) + chunk];
+                for (i32 e = 0; e < 4; e++) {
+                    float y[4], nearest[4];
+                    #pragma unroll
+                    for (i32 k = 0; k < 4; k++) {
+                        y[k] = widen((u16)(raw[i][k][half * 2 + e / 2] >> e % 2 * 16));
+                        y[k] -= mean[e];
+                        y[k] *= inv[e];
+                    }
+                    const u32 word_codes = pack_e4m3x4(y[0], y[1], y[2], y[3]);
+                    unpack_e4m3x4(nearest, word_codes);
+                    errors[e] = 0.0f;
+                    #pragma unroll
+                    for (i32 k = 0; k < 4; k++)
+                        if (keep >> 8 * k & 1) errors[e] += __fsub_rn(y[k], nearest[k]); // never one operation with the product that made y
+                    codes[i][half * 4 + e] = word_codes & keep;
                 }
-                codes[i][e] = pack_e4m3x4(y[0], y[1], y[2], y[3]);
-                unpack_e4m3x4(nearest, codes[i][e]);
-                #pragma unroll
-                for (i32 k = 0; k < 4; k++) error += __fsub_rn(y[k], nearest[k]); // never one operation with the product that made y
-                s_word_error[(group * 4 + word) * errors_pitch + e * (d_v / 8) + chunk] = error;
+                float *s_errors = s_word_error + (group * 4 + word) * errors_pitch + half * (d_v / 2) + chunk * 4;
+                *(float4 *)s_errors = make_float4(errors[0], errors[1], errors[2], errors[3]);
             }
         }
         __syncthreads();
@@ -686,38 +773,51 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         __syncthreads();
 
         // ---- codes: a word of each of 8 channels; bytes 2 and 3, keys of the later 8 of 16, are rounded again with their share ----------------
-        // Chunk n = channel * groups + group lies at n ^ channel / 8 % 8: neither these stores nor the loads below meet in a bank.
         #pragma unroll
         for (i32 i = 0; i < items; i++) {
-            const i32 item = i * threads + tid, word = item / 8 % 4, group = item / 32 % groups;
-            const i32 chunk = item / (32 * groups) * 8 + item % 8;
+            const i32 word = tid / 8 % 4, group = tid / 32 % groups;
+            const i32 chunk = (i * 1 + tid / 256) * 8 + tid % 8;
+            u32 keep = 0;
             #pragma unroll
-            for (i32 e = 0; e < 8; e++) {
-                float y[4];
+            for (i32 k = 0; k < 4; k++)
+                if (group * 16 + 2 * word + (k / 2 * 8 + k % 2) < keys_left) keep |= 0xffu << 8 * k;
+            #pragma unroll
+            for (i32 half = 0; half < 2; half++) {
+                float share[4];
+                float inv[4];
+                load4_f32(inv, s_inv + half * (d_v / 2) + chunk * 4);
+                float mean[4];
+                load4_f32(mean, s_mean + half * (d_v / 2) + chunk * 4);
+                load4_f32(share, s_share + half * (d_v / 2) + chunk * 4);
                 #pragma unroll
-                for (i32 k = 2; k < 4; k++) {
-                    y[k] = widen((u16)(raw[i][k][e / 2] >> e % 2 * 16));
-                    const i32 key = group * 16 + 2 * word + (k / 2 * 8 + k % 2);
-                    y[k] = key < keys_left ? y[k] - s_mean[e * (d_v / 8) + chunk] : 0.0f;
-                    y[k] *= s_inv[e * (d_v / 8) + chunk];
-                    y[k] = group * 16 + 2 * word + (k / 2 * 8 + k % 2) < keys_left ? __fadd_rn(y[k], s_share[e * (d_v / 8) + chunk]) : 0.0f;
+                for (i32 e = 0; e < 4; e++) {
+                    float y[4];
+                    #pragma unroll
+                    for (i32 k = 2; k < 4; k++) {
+                        y[k] = widen((u16)(raw[i][k][half * 2 + e / 2] >> e % 2 * 16));
+                        y[k] -= mean[e];
+                        y[k] *= inv[e];
+                        y[k] = __fadd_rn(y[k], share[e]);
+                    }
+                    const i32 place = (chunk * 8 + half * 4 + e) * groups + (group ^ chunk % 8);
+                    *(u32 *)(s_image + place * 16 + word * 4) = later_e4m3(codes[i][half * 4 + e], y[2], y[3]) & keep;
                 }
-                const u32 later = pack_e4m3x4(y[2], y[3], 0.0f, 0.0f);
-                const i32 place = ((chunk * 8 + e) * groups + group) ^ chunk % 8;
-                // bytes 0 and 1 of the nearest codes, then the later keys
-                *(u32 *)(s_image + place * 16 + word * 4) = __byte_perm(codes[i][e], later, 0x5410);
             }
         }
         __syncthreads();
 
         // ---- to their place in the image: 16 bytes, 16 keys of one channel, a thread -------------------------------------------
         u8 *g_image = (u8 *)args.v_tiles + (head * args.k_tile_count + tile) * v_tile_bytes;
-        for (i32 n = tid; n < d_v * groups; n += threads) {
-            const i32 c = n / groups, part = n % groups;
-            const i32 row = c / 32 * 32 + c % 8 / 2 * 8 + c % 32 / 8 * 2 + c % 2;
-            const i32 panel = part * 16 / v_panel_bytes, byte = part * 16 % v_panel_bytes;
-            u8 *g_chunk = g_image + (panel * d_v + row) * v_panel_bytes + (byte / 16 ^ row % 8) * 16;
-            *(uint4 *)g_chunk = *(const uint4 *)(s_image + (n ^ c / 8 % 8) * 16);
+        constexpr i32 apart = threads / groups; // channels, and rows, between those of a thread
+        const i32 c = tid / groups, part = tid % groups;
+        const i32 row = c / 32 * 32 + c % 8 / 2 * 8 + c % 32 / 8 * 2 + c % 2;
+        const i32 panel = part * 16 / v_panel_bytes, byte = part * 16 % v_panel_bytes;
+        u8 *g_chunk = g_image + (panel * d_v + row) * v_panel_bytes + (byte / 16 ^ row % 8) * 16;
+        static_assert(d_v % apart == 0, "each thread has as many channels");
+        #pragma unroll
+        for (i32 i = 0; i < d_v / apart; i++) {
+            const i32 place = (c + i * apart) * groups + (part ^ (c + i * apart) / 8 % 8);
+            *(uint4 *)(g_chunk + i * apart * v_panel_bytes) = *(const uint4 *)(s_image + place * 16);
         }
         if (bad && args.flags) atomicOr((u32 *)args.flags, 4u);
     }

@@ -26,7 +26,7 @@ struct kernel_args {
     u64 v_tiles; // 64: workspace: quantised V, transposed, channels in the order of O in the accumulators, one image per tile of keys
     u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
     u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][2][d_v_padded], linear: scales, then means; O = acc * v_scale + mean
-    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done
+    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done; high 16 bits: those that were not finite
     u64 stats; // 96: workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel
     u64 k_mean; // 104: workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence
     u64 lse_bias; // 112: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
@@ -95,23 +95,10 @@ constexpr float log2_e = 1.44269504f;
 __device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool inside)
 {
     r[0] = r[1] = r[2] = r[3] = 0;
-    if (inside)
-        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
-}
-
-// The same from any address. Not inlined: eight loads for each of these would crowd the registers of a path that is rarely taken.
-__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
-{
-    u32 r[4];
-    #pragma unroll
-    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
-    return make_uint4(r[0], r[1], r[2], r[3]);
-}
-
-__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
-{
-    const uint4 x = load8_unaligned(g, inside);
-    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
+    asm volatile("{ .reg .pred inside;\n"
+                 "setp.ne.u32 inside, %5, 0;\n"
+                 "@inside ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4]; }"
+                 : "+r"(r[0]), "+r"(r[1]), "+r"(r[2]), "+r"(r[3]) : "l"(g), "r"((u32)inside));
 }
 
 // One bf16 element as fp32.
@@ -242,11 +229,28 @@ __device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &b
     for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
+// Eight consecutive elements from any address; zeros where `inside` is false. Not inlined: eight loads for each of these would crowd the
+// registers of a path that is rarely taken.
+__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
+{
+    u32 r[4];
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
+    return make_uint4(r[0], r[1], r[2], r[3]);
+}
+
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    const uint4 x = load8_unaligned(g, inside);
+    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
+}
+
 // grid: Q tiles of all heads
 extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_q_q128_k128_s3_w8_sm_120a_bf16(const __grid_constant__ kernel_args args)
 {
     __shared__ __align__(16) u8 smem[1792];
     const i32 tid = threadIdx.x;
+    __builtin_assume(tid >= 0 && tid < threads); // quotients of it by powers of two are then shifts
     const i32 tile = (i32)(blockIdx.x % args.q_tile_count);
     const i64 head = blockIdx.x / args.q_tile_count; // batch * heads_q + query head
     const i32 batch = (i32)(head / args.heads_q), q_head = (i32)(head % args.heads_q);

@@ -26,7 +26,7 @@ struct kernel_args {
     u64 v_tiles; // 64: workspace: quantised V, transposed, channels in the order of O in the accumulators, one image per tile of keys
     u64 q_scale; // 72: workspace: fp32 [batch][heads_q][rows of all q tiles], log2 units per score, sm_scale * log2 e folded in
     u64 v_scale; // 80: workspace: fp32 [batch][heads_kv][2][d_v_padded], linear: scales, then means; O = acc * v_scale + mean
-    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done
+    u64 progress; // 88: workspace: u32 pieces of K and V drawn, then [batch][heads_kv][2] parts of their statistics done; high 16 bits: those that were not finite
     u64 stats; // 96: workspace: fp32 [batch][heads_kv][splits][4][stats_width], sum of K; sum, minimum, maximum of V per channel
     u64 k_mean; // 104: workspace: fp32 [batch][heads_kv][d_qk_padded], mean of K over the sequence
     u64 lse_bias; // 112: workspace: fp32 [batch][heads_q][rows], sm_scale * q . mean(K), natural-log units
@@ -93,23 +93,10 @@ constexpr float log2_e = 1.44269504f;
 __device__ __forceinline__ void load8_aligned(u32 (&r)[4], const u16 *g, bool inside)
 {
     r[0] = r[1] = r[2] = r[3] = 0;
-    if (inside)
-        asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(g));
-}
-
-// The same from any address. Not inlined: eight loads for each of these would crowd the registers of a path that is rarely taken.
-__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
-{
-    u32 r[4];
-    #pragma unroll
-    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
-    return make_uint4(r[0], r[1], r[2], r[3]);
-}
-
-__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
-{
-    const uint4 x = load8_unaligned(g, inside);
-    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
+    asm volatile("{ .reg .pred inside;\n"
+                 "setp.ne.u32 inside, %5, 0;\n"
+                 "@inside ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4]; }"
+                 : "+r"(r[0]), "+r"(r[1]), "+r"(r[2]), "+r"(r[3]) : "l"(g), "r"((u32)inside));
 }
 
 // One bf16 element as fp32.
@@ -172,6 +159,26 @@ __device__ __forceinline__ void drop_nonfinite(u32 (&r)[4], bool &bad)
     }
 }
 
+// Row j of `count` lies j / pair * apart + j % pair rows of the tensor behind the one at g, `stride` elements each; zeros where that is
+// `rows` or more.
+// clean: also for elements that are not finite. For what is rare: a loop, through which the rows move down in registers, where loads of 2 bytes
+// side by side would crowd registers and code.
+template <i32 count>
+__device__ __forceinline__ void load_rows_any(u32 (*r)[4], const u16 *g, i64 stride, i32 pair, i32 apart, i32 rows, bool clean, bool &bad)
+{
+    #pragma unroll 1
+    for (i32 j = 0; j < count; j++) {
+        const i32 row = j / pair * apart + j % pair;
+        const u16 *g_row = g + row * stride;
+        u32 x[4];
+        #pragma unroll
+        for (i32 i = 0; i < 4; i++) x[i] = row < rows ? (u32)g_row[2 * i] | (u32)g_row[2 * i + 1] << 16 : 0;
+        if (clean) drop_nonfinite(x, bad);
+        #pragma unroll
+        for (i32 i = 0; i < 4 * count; i++) r[i / 4][i % 4] = i < 4 * (count - 1) ? r[i / 4 + 1][i % 4] : x[i % 4];
+    }
+}
+
 // Four products x * inv, |x * inv| < 128, rounded to nearest even, as packed int8: added to 1.5 * 2^23, a float's low bits are the integer.
 __device__ __forceinline__ u32 pack_s8x4(float a, float b, float c, float d, float inv)
 {
@@ -185,6 +192,7 @@ extern "C" __global__ void __launch_bounds__(threads, 2) int8_fp8_d128_quantise_
 {
     __shared__ __align__(16) u8 smem[1536];
     const i32 tid = threadIdx.x;
+    __builtin_assume(tid >= 0 && tid < threads); // quotients of it by powers of two are then shifts
     const i32 tile = (i32)(blockIdx.x % args.q_tile_count);
     const i64 head = blockIdx.x / args.q_tile_count; // batch * heads_q + query head
     const i32 batch = (i32)(head / args.heads_q), q_head = (i32)(head % args.heads_q);
@@ -210,10 +218,8 @@ extern "C" __global__ void __launch_bounds__(threads, 2) int8_fp8_d128_quantise_
     if (args.vector_io & 1) {
         #pragma unroll
         for (i32 i = 0; i < items; i++) load8_aligned(raw[i], g_first + i * item_stride, i * row_step < rows_here);
-    } else {
-        #pragma unroll
-        for (i32 i = 0; i < items; i++) load8_any(raw[i], g_first + i * item_stride, i * row_step < rows_here);
-    }
+    } else
+        load_rows_any<items>(raw, g_first, args.q_stride_n, 1, row_step, rows_here, false, bad);
     constexpr i32 groups = 96;
     u32 *s_amax = (u32 *)smem;                      // [groups] fp32 bits; magnitudes order as integers
     float *s_inv = (float *)(s_amax + groups);      // [groups] codes per unit
@@ -255,6 +261,8 @@ extern "C" __global__ void __launch_bounds__(threads, 2) int8_fp8_d128_quantise_
     __syncthreads();
 
     // ---- codes: 8 bytes an item, to their place in the image ------------------------------------------------------------------
+    const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
+    u8 *g_codes = g_image + (panel * tile_q + row_first) * qk_panel_bytes + (byte / 16 ^ row_first % 8) * 16 + byte % 16;
     #pragma unroll
     for (i32 i = 0; i < items; i++) {
         const i32 row = row_first + i * row_step;
@@ -263,9 +271,7 @@ extern "C" __global__ void __launch_bounds__(threads, 2) int8_fp8_d128_quantise_
         #pragma unroll
         for (i32 e = 0; e < 8; e++) y[e] = widen((u16)(raw[i][e / 2] >> e % 2 * 16));
         const u32 lo = pack_s8x4(y[0], y[1], y[2], y[3], inv), hi = pack_s8x4(y[4], y[5], y[6], y[7], inv);
-        const i32 panel = chunk * 8 / qk_panel_bytes, byte = chunk * 8 % qk_panel_bytes;
-        const i32 place = (panel * tile_q + row) * qk_panel_bytes + (byte / 16 ^ row % 8) * 16 + byte % 16;
-        *(uint2 *)(g_image + place) = make_uint2(lo, hi);
+        *(uint2 *)(g_codes + i * row_step * qk_panel_bytes) = make_uint2(lo, hi); // rows 8 apart are swizzled alike
     }
     if (bad && args.flags) atomicOr((u32 *)args.flags, 1u);
 }

@@ -15,7 +15,7 @@ local function coordinates(spec, arch)
   local pipe = assert(io.popen(("%s expand --spec %s --arch %s --io bf16 --mask causal"):format(sagegen, spec, arch)))
   local text = pipe:read("a")
   assert(pipe:close(), "sagegen failed")
-  local stage = assert(text:match("stage 1/7: tile coordinates.-\n(.-)\n%s*const i32 row_first"), "no stage of tile coordinates")
+  local stage = assert(text:match("stage 1/7: tile coordinates.-\n(.-const i32 kv_index[^\n]*)\n"), "no stage of tile coordinates")
   local lines = {}
   for line in stage:gmatch("[^\n]+") do
     line = line:gsub("//.*", ""):gsub("%(i32%)blockIdx%.x", "block"):gsub("args%.", "")
