@@ -1,11 +1,12 @@
 #!/bin/sh
 # launch_overhead and first_result, end to end: kernels by the stand-in of NVRTC, launched by that of the driver, which
-# runs none, so that both must say so and fail. What they measure is seen on a GPU alone.
-# usage: beside_bare.sh <sagegen> <launch_overhead> <first_result> <fake_cuda.so> <fake_nvrtc.so> <scratch folder>
+# runs none, so that both must say so and fail. Of preprocess, that it refuses a driver without copies. What they
+# measure is seen on a GPU alone.
+# usage: beside_bare.sh <sagegen> <launch_overhead> <first_result> <preprocess> <fake_cuda.so> <fake_nvrtc.so> <scratch>
 # SPDX-License-Identifier: Apache-2.0
 set -u
-sagegen=$1 launch_overhead=$2 first_result=$3 scratch=$6
-export SAGE_DRIVER="$4" SAGE_NVRTC="$5" SAGE_CACHE_DIR="$scratch/cache" SAGE_WISDOM=none
+sagegen=$1 launch_overhead=$2 first_result=$3 preprocess=$4 scratch=$7
+export SAGE_DRIVER="$5" SAGE_NVRTC="$6" SAGE_CACHE_DIR="$scratch/cache" SAGE_WISDOM=none
 failed=0
 fail() { echo "FAIL: $*"; failed=1; }
 rm -rf "$scratch" && mkdir -p "$scratch" && cd "$scratch" || exit 1
@@ -54,6 +55,8 @@ expect 1 "other.sagepack has other kernels than kernels" "$first_result" kernels
 expect 1 "kernel folder: the process failed" env FAKE_CUDA_ILLEGAL=quantise_kv "$first_result" kernels
 expect 2 "one KERNEL_DIR is needed" "$first_result"
 expect 2 "--processes 2: a number from 3 to 128" "$first_result" kernels --processes 2
+expect 1 "preprocess: the driver has no cuMemcpyDtoDAsync_v2" "$preprocess" kernels
+expect 2 "usage: preprocess KERNEL_DIR [--json]" "$preprocess"
 "$first_result" --help > out || fail "--help fails"
 shows "^usage: first_result KERNEL_DIR"
 exit $failed

@@ -1,4 +1,4 @@
-// samples: the clock and the summaries of launch_overhead and first_result. SPDX-License-Identifier: Apache-2.0
+// samples: the clock and the summaries of the programs beside it. SPDX-License-Identifier: Apache-2.0
 #ifndef SAGE_BENCH_SAMPLES_H
 #define SAGE_BENCH_SAMPLES_H
 
