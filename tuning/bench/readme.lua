@@ -127,6 +127,14 @@ function blocks.startgpu()
   end) .. ("\n\n%s, %s, %s processes of each, in turn; O is the same in all"):format(record.gpu, record.kernels, record.processes_of_each)
 end
 
+-- What comes before attention, beside copies of the same GPU.
+function blocks.preprocess()
+  local record = load_json("preprocess_h100.json")
+  return table_of("| Q, K, V of bf16 to 8-bit tiles | MB that must move | us | of the copy bandwidth |", record.rows, function(row)
+    return ("| %s x %s heads, %s tokens | %.0f | %.0f | %.0f %% |"):format(row.batch, row.heads, row.n, row.bytes / 1e6, row.median_us, 100 * row.share)
+  end) .. ("\n\n%s, %s, medians of %s: `preprocess KERNEL_DIR` (tuning/bench/preprocess.c)"):format(record.gpu, record.kernels, record.rounds)
+end
+
 -- -- FP4: errors by recipe --------------------------------------------------------
 
 local KINDS = { "normal", "outlier", "runs" }
