@@ -686,7 +686,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         #pragma unroll
         for (i32 i = 0; i < items; i++) {
             const i32 word = tid / 8 % 4, group = tid / 32 % groups;
-            const i32 chunk = (i * 1 + tid / 256) * 8 + tid % 8;
+            const i32 chunk = i * 8 + tid % 8;
             const u16 *g_first = g_rows + (group * 16 + 2 * word) * args.v_stride_n + chunk * 8;
             const i32 keys_here = chunk * 8 < head_dim_v ? keys_left - (group * 16 + 2 * word) : 0;
             if (args.vector_io & 4) {
@@ -717,7 +717,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
             #pragma unroll
             for (i32 i = 0; i < items; i++) {
                 const i32 word = tid / 8 % 4, group = tid / 32 % groups;
-                const i32 chunk = (i * 1 + tid / 256) * 8 + tid % 8;
+                const i32 chunk = i * 8 + tid % 8;
                 const u16 *g_first = g_rows + (group * 16 + 2 * word) * args.v_stride_n + chunk * 8;
                 const i32 keys_here = chunk * 8 < head_dim_v ? keys_left - (group * 16 + 2 * word) : 0;
                 load_rows_any<4>(raw[i], g_first, args.v_stride_n, 2, 8, keys_here, true, bad);
@@ -730,7 +730,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         #pragma unroll
         for (i32 i = 0; i < items; i++) {
             const i32 word = tid / 8 % 4, group = tid / 32 % groups;
-            const i32 chunk = (i * 1 + tid / 256) * 8 + tid % 8;
+            const i32 chunk = i * 8 + tid % 8;
             u32 keep = 0;
             #pragma unroll
             for (i32 k = 0; k < 4; k++)
@@ -776,7 +776,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
         #pragma unroll
         for (i32 i = 0; i < items; i++) {
             const i32 word = tid / 8 % 4, group = tid / 32 % groups;
-            const i32 chunk = (i * 1 + tid / 256) * 8 + tid % 8;
+            const i32 chunk = i * 8 + tid % 8;
             u32 keep = 0;
             #pragma unroll
             for (i32 k = 0; k < 4; k++)
