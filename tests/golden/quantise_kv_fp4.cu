@@ -200,24 +200,11 @@ __device__ __forceinline__ void drop_nonfinite(u32 (&r)[4], bool &bad)
     }
 }
 
-// Row j of `count` lies j / pair * apart + j % pair rows of the tensor behind the one at g, `stride` elements each; zeros where that is
-// `rows` or more.
-// clean: also for elements that are not finite. For what is rare: a loop, through which the rows move down in registers, where loads of 2 bytes
-// side by side would crowd registers and code.
-template <i32 count>
-__device__ __forceinline__ void load_rows_any(u32 (*r)[4], const u16 *g, i64 stride, i32 pair, i32 apart, i32 rows, bool clean, bool &bad)
+// Eight consecutive elements from any address; zeros where `inside` is false.
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
 {
-    #pragma unroll 1
-    for (i32 j = 0; j < count; j++) {
-        const i32 row = j / pair * apart + j % pair;
-        const u16 *g_row = g + row * stride;
-        u32 x[4];
-        #pragma unroll
-        for (i32 i = 0; i < 4; i++) x[i] = row < rows ? (u32)g_row[2 * i] | (u32)g_row[2 * i + 1] << 16 : 0;
-        if (clean) drop_nonfinite(x, bad);
-        #pragma unroll
-        for (i32 i = 0; i < 4 * count; i++) r[i / 4][i % 4] = i < 4 * (count - 1) ? r[i / 4 + 1][i % 4] : x[i % 4];
-    }
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
 }
 
 // x, or 0 where x is infinite or not a number; `bad` remembers that.
@@ -336,22 +323,6 @@ __device__ __forceinline__ u32 narrow2(float lo, float hi)
     return r;
 }
 
-// Eight consecutive elements from any address; zeros where `inside` is false. Not inlined: eight loads for each of these would crowd the
-// registers of a path that is rarely taken.
-__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
-{
-    u32 r[4];
-    #pragma unroll
-    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
-    return make_uint4(r[0], r[1], r[2], r[3]);
-}
-
-__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
-{
-    const uint4 x = load8_unaligned(g, inside);
-    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
-}
-
 // x[16] -> packed e2m1 codes with the best of 6 scales, by squared error. Returns the scale's code.
 __device__ __forceinline__ u32 block_quantise(u32 (&packed)[2], const float (&x)[16])
 {
@@ -466,13 +437,11 @@ extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_kv_q12
                 } else {
                     #pragma unroll 1
                     for (; left > 0; left -= stats_rows, g_next += load_stride) {
-                        u32 raw[1][4];
-                        load_rows_any<1>(raw, g_next, 0, 1, 0, 1, repair, bad);
+                        u32 raw[4];
+                        load8_any(raw, g_next, true);
+                        if (repair) drop_nonfinite(raw, bad);
                         #pragma unroll
-                        for (i32 j = 0; j < 1; j++) {
-                            #pragma unroll
-                            for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16));
-                        }
+                        for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[i / 2] >> i % 2 * 16));
                     }
                 }
                 bool ok = true;
@@ -548,13 +517,11 @@ extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_kv_q12
                 } else {
                     #pragma unroll 1
                     for (; left > 0; left -= stats_rows, g_next += load_stride) {
-                        u32 raw[1][4];
-                        load_rows_any<1>(raw, g_next, 0, 1, 0, 1, repair, bad);
+                        u32 raw[4];
+                        load8_any(raw, g_next, true);
+                        if (repair) drop_nonfinite(raw, bad);
                         #pragma unroll
-                        for (i32 j = 0; j < 1; j++) {
-                            #pragma unroll
-                            for (i32 i = 0; i < 4; i++) low[i] = min2(low[i], raw[j][i]), high[i] = max2(high[i], raw[j][i]);
-                        }
+                        for (i32 i = 0; i < 4; i++) low[i] = min2(low[i], raw[i]), high[i] = max2(high[i], raw[i]);
                     }
                 }
                 bool ok = true;
@@ -637,7 +604,7 @@ extern "C" __global__ void __launch_bounds__(threads, 2) fp4_d64_quantise_kv_q12
             if (args.vector_io & 1)
                 load8_aligned(raw, g_item, inside);
             else
-                load_rows_any<1>(&raw, g_item, 0, 1, 0, inside, false, bad);
+                load8_any(raw, g_item, inside);
             widen8(x, raw, bad);
             #pragma unroll
             for (i32 e = 0; e < 8; e++) dot += x[e] * mean[e];

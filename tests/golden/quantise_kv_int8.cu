@@ -198,24 +198,11 @@ __device__ __forceinline__ void drop_nonfinite(u32 (&r)[4], bool &bad)
     }
 }
 
-// Row j of `count` lies j / pair * apart + j % pair rows of the tensor behind the one at g, `stride` elements each; zeros where that is
-// `rows` or more.
-// clean: also for elements that are not finite. For what is rare: a loop, through which the rows move down in registers, where loads of 2 bytes
-// side by side would crowd registers and code.
-template <i32 count>
-__device__ __forceinline__ void load_rows_any(u32 (*r)[4], const u16 *g, i64 stride, i32 pair, i32 apart, i32 rows, bool clean, bool &bad)
+// Eight consecutive elements from any address; zeros where `inside` is false.
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
 {
-    #pragma unroll 1
-    for (i32 j = 0; j < count; j++) {
-        const i32 row = j / pair * apart + j % pair;
-        const u16 *g_row = g + row * stride;
-        u32 x[4];
-        #pragma unroll
-        for (i32 i = 0; i < 4; i++) x[i] = row < rows ? (u32)g_row[2 * i] | (u32)g_row[2 * i + 1] << 16 : 0;
-        if (clean) drop_nonfinite(x, bad);
-        #pragma unroll
-        for (i32 i = 0; i < 4 * count; i++) r[i / 4][i % 4] = i < 4 * (count - 1) ? r[i / 4 + 1][i % 4] : x[i % 4];
-    }
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
 }
 
 // x, or 0 where x is infinite or not a number; `bad` remembers that.
@@ -239,6 +226,24 @@ __device__ __forceinline__ void load8_f32(float (&x)[8], const float *g)
     const float4 a = ((const float4 *)g)[0], b = ((const float4 *)g)[1];
     x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w;
     x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
+}
+
+// Row j of `count` lies j / pair * apart + j % pair rows of the tensor behind the one at g, `stride` elements each; zeros where that is
+// `rows` or more.
+// clean: also for elements that are not finite. For what is rare: a loop, through which the rows move down in registers, where loads of 2 bytes
+// side by side would crowd registers and code.
+template <i32 count>
+__device__ __forceinline__ void load_rows_any(u32 (*r)[4], const u16 *g, i64 stride, i32 pair, i32 apart, i32 rows, bool clean, bool &bad)
+{
+    #pragma unroll 1
+    for (i32 j = 0; j < count; j++) {
+        const i32 row = j / pair * apart + j % pair;
+        u32 x[4];
+        load8_any(x, g + row * stride, row < rows);
+        if (clean) drop_nonfinite(x, bad);
+        #pragma unroll
+        for (i32 i = 0; i < 4 * count; i++) r[i / 4][i % 4] = i < 4 * (count - 1) ? r[i / 4 + 1][i % 4] : x[i % 4];
+    }
 }
 
 // Emits nothing: what was computed from the pairs before this point is not kept for use behind it.
@@ -388,13 +393,11 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                 } else {
                     #pragma unroll 1
                     for (; left > 0; left -= stats_rows, g_next += load_stride) {
-                        u32 raw[1][4];
-                        load_rows_any<1>(raw, g_next, 0, 1, 0, 1, repair, bad);
+                        u32 raw[4];
+                        load8_any(raw, g_next, true);
+                        if (repair) drop_nonfinite(raw, bad);
                         #pragma unroll
-                        for (i32 j = 0; j < 1; j++) {
-                            #pragma unroll
-                            for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16));
-                        }
+                        for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[i / 2] >> i % 2 * 16));
                     }
                 }
                 bool ok = true;
@@ -475,15 +478,13 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
                 } else {
                     #pragma unroll 1
                     for (; left > 0; left -= stats_rows, g_next += load_stride) {
-                        u32 raw[1][4];
-                        load_rows_any<1>(raw, g_next, 0, 1, 0, 1, repair, bad);
+                        u32 raw[4];
+                        load8_any(raw, g_next, true);
+                        if (repair) drop_nonfinite(raw, bad);
                         #pragma unroll
-                        for (i32 j = 0; j < 1; j++) {
-                            #pragma unroll
-                            for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[j][i / 2] >> i % 2 * 16));
-                            #pragma unroll
-                            for (i32 i = 0; i < 4; i++) low[i] = min2(low[i], raw[j][i]), high[i] = max2(high[i], raw[j][i]);
-                        }
+                        for (i32 i = 0; i < 8; i++) sum[i] += widen((u16)(raw[i / 2] >> i % 2 * 16));
+                        #pragma unroll
+                        for (i32 i = 0; i < 4; i++) low[i] = min2(low[i], raw[i]), high[i] = max2(high[i], raw[i]);
                     }
                 }
                 bool ok = true;
@@ -582,7 +583,7 @@ extern "C" __global__ void __launch_bounds__(threads, 3) int8_fp8_d128_quantise_
             if (args.vector_io & 1)
                 load8_aligned(raw, g_item, inside);
             else
-                load_rows_any<1>(&raw, g_item, 0, 1, 0, inside, false, bad);
+                load8_any(raw, g_item, inside);
             widen8(x, raw, bad);
             #pragma unroll
             for (i32 e = 0; e < 8; e++) dot += x[e] * mean[e];

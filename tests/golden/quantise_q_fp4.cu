@@ -229,20 +229,11 @@ __device__ __forceinline__ void widen8(float (&x)[8], const u32 (&r)[4], bool &b
     for (i32 i = 0; i < 8; i++) x[i] = finite(widen((u16)(r[i / 2] >> (i % 2 * 16))), bad);
 }
 
-// Eight consecutive elements from any address; zeros where `inside` is false. Not inlined: eight loads for each of these would crowd the
-// registers of a path that is rarely taken.
-__device__ __noinline__ uint4 load8_unaligned(const u16 *g, bool inside)
-{
-    u32 r[4];
-    #pragma unroll
-    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
-    return make_uint4(r[0], r[1], r[2], r[3]);
-}
-
+// Eight consecutive elements from any address; zeros where `inside` is false.
 __device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
 {
-    const uint4 x = load8_unaligned(g, inside);
-    r[0] = x.x, r[1] = x.y, r[2] = x.z, r[3] = x.w;
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
 }
 
 // grid: Q tiles of all heads

@@ -159,6 +159,13 @@ __device__ __forceinline__ void drop_nonfinite(u32 (&r)[4], bool &bad)
     }
 }
 
+// Eight consecutive elements from any address; zeros where `inside` is false.
+__device__ __forceinline__ void load8_any(u32 (&r)[4], const u16 *g, bool inside)
+{
+    #pragma unroll
+    for (i32 i = 0; i < 4; i++) r[i] = inside ? (u32)g[2 * i] | (u32)g[2 * i + 1] << 16 : 0;
+}
+
 // Row j of `count` lies j / pair * apart + j % pair rows of the tensor behind the one at g, `stride` elements each; zeros where that is
 // `rows` or more.
 // clean: also for elements that are not finite. For what is rare: a loop, through which the rows move down in registers, where loads of 2 bytes
@@ -169,10 +176,8 @@ __device__ __forceinline__ void load_rows_any(u32 (*r)[4], const u16 *g, i64 str
     #pragma unroll 1
     for (i32 j = 0; j < count; j++) {
         const i32 row = j / pair * apart + j % pair;
-        const u16 *g_row = g + row * stride;
         u32 x[4];
-        #pragma unroll
-        for (i32 i = 0; i < 4; i++) x[i] = row < rows ? (u32)g_row[2 * i] | (u32)g_row[2 * i + 1] << 16 : 0;
+        load8_any(x, g + row * stride, row < rows);
         if (clean) drop_nonfinite(x, bad);
         #pragma unroll
         for (i32 i = 0; i < 4 * count; i++) r[i / 4][i % 4] = i < 4 * (count - 1) ? r[i / 4 + 1][i % 4] : x[i % 4];
