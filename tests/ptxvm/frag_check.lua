@@ -119,5 +119,31 @@ for _, head_dim in ipairs({ 32, 40, 64, 72, 80, 96, 128, 160, 192, 256 }) do
     end
 end
 
+-- While V is turned, each chunk of each channel has a place of its own, and the chunks that eight lanes store words to (neighbouring groups of
+-- 8 channels, the same chunk of each) or read (neighbouring chunks) lie in different banks: places that differ mod 8.
+for _, d_v in ipairs({ 16, 32, 48, 64, 80, 96, 128, 160, 192, 256 }) do
+    local wide = math.min(8, d_v // 8 & -(d_v // 8))
+    for _, groups in ipairs({ 2, 4, 8, 16, 32 }) do
+        local expression, taken = frag.v_place(groups, wide, "c", "c / 8", "group"), {}
+        local function place(c, group) return evaluate(expression, { c = c, group = group, groups = groups }) end
+        for c = 0, d_v - 1 do
+            for group = 0, groups - 1 do
+                local at = place(c, group)
+                check(at >= 0 and at < d_v * groups and not taken[at], "v_place: d_v %d, %d chunks: chunk %d of channel %d at %d", d_v, groups, group, c, at)
+                taken[at] = true
+            end
+        end
+        if wide == 8 and groups % 8 == 0 then
+            for first = 0, groups - 1 do
+                local stores, loads = {}, {}
+                for lane = 0, 7 do
+                    stores[place(8 * lane, first) % 8], loads[place(0, first // 8 * 8 + lane) % 8] = true, true
+                end
+                check(#stores == 7 and stores[0] and #loads == 7 and loads[0], "v_place: d_v %d, %d chunks: lanes meet in a bank", d_v, groups)
+            end
+        end
+    end
+end
+
 print(failures == 0 and "frag_check: ok" or string.format("frag_check: %d failures", failures))
 os.exit(failures == 0)
