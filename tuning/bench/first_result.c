@@ -5,8 +5,7 @@
 // handed, or through libsage (linked statically). All must come to the same O. The parent never calls the driver.
 // SPDX-License-Identifier: Apache-2.0
 #include "bare_launch.h"
-#include "device.h"
-#include "sage.h"
+#include "fail.h"
 #include "samples.h"
 #include "tiny_call.h"
 #include <errno.h>
@@ -14,7 +13,6 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,16 +43,6 @@ struct arrival {
     uint16_t o[TINY_ELEMENTS];
 };
 
-__attribute__((format(printf, 1, 2))) static bool fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("first_result: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    return false;
-}
-
 /* -- One process ---- */
 
 struct process {
@@ -66,21 +54,13 @@ struct process {
     sage_attention_plan *plan;
 };
 
-static bool device_ok(const struct process *p, bool ok) {
-    return ok || fail("%s", device_error(&p->device));
-}
-
-static bool sage_ok(const struct process *p, sage_status status) {
-    return status == SAGE_OK || fail("%s", sage_last_error(p->context));
-}
-
 // The recipe is the file on standard input; processes share its offset.
 static bool launch_bare(struct process *p) {
     struct bare_recipe recipe;
     if (pread(STDIN_FILENO, &recipe, sizeof recipe, 0) != (ssize_t)sizeof recipe)
         return fail("no recipe on standard input");
-    if (!device_ok(p, tiny_make(&p->device, p->stream, recipe.workspace.bytes, &p->args) &&
-                          bare_load(&p->device, &recipe, &p->args, TINY_SM_SCALE, p->stream, &p->bare)))
+    if (!device_ok(&p->device, tiny_make(&p->device, p->stream, recipe.workspace.bytes, &p->args) &&
+                                   bare_load(&p->device, &recipe, &p->args, TINY_SM_SCALE, p->stream, &p->bare)))
         return false;
     return bare_run(&p->bare) || fail("the driver refused a launch");
 }
@@ -89,20 +69,21 @@ static bool launch_run(struct process *p, enum way way, const char *path) {
     const char *const packs[] = {path, NULL};
     const sage_options options = {
         .size = sizeof options, .kernel_dir = way == FOLDER ? path : NULL, .packs = way == FOLDER ? NULL : packs};
-    return sage_ok(p, sage_context_create(&options, &p->context)) &&
-           sage_ok(p, sage_attention_plan_create(p->context, &tiny_desc, &p->plan)) &&
-           device_ok(
-               p, tiny_make(&p->device, p->stream, sage_attention_workspace_bytes(p->plan, &tiny_shape), &p->args)) &&
-           sage_ok(p, sage_attention_run(p->plan, &p->args, p->stream));
+    return sage_ok(p->context, sage_context_create(&options, &p->context) == SAGE_OK) &&
+           sage_ok(p->context, sage_attention_plan_create(p->context, &tiny_desc, &p->plan) == SAGE_OK) &&
+           device_ok(&p->device, tiny_make(&p->device, p->stream, sage_attention_workspace_bytes(p->plan, &tiny_shape),
+                                           &p->args)) &&
+           sage_ok(p->context, sage_attention_run(p->plan, &p->args, p->stream) == SAGE_OK);
 }
 
 static bool make_result(struct process *p, enum way way, const char *path, struct arrival *out) {
     char why[DEVICE_ERROR_BYTES];
     if (!device_open(0, NULL, &p->device, why, sizeof why)) return fail("%s", why);
     out->opened_us = now_us();
-    if (!device_ok(p, device_stream_create(&p->device, &p->stream))) return false;
+    if (!device_ok(&p->device, device_stream_create(&p->device, &p->stream))) return false;
     if (!(way == BARE ? launch_bare(p) : launch_run(p, way, path))) return false;
-    if (!device_ok(p, device_download(&p->device, out->o, p->args.o.data, TINY_TENSOR_BYTES, p->stream))) return false;
+    if (!device_ok(&p->device, device_download(&p->device, out->o, p->args.o.data, TINY_TENSOR_BYTES, p->stream)))
+        return false;
     out->done_us = now_us();
     return true;
 }

@@ -4,12 +4,10 @@
 // same O. The shape is tiny, so that the GPU never limits; launches alone are timed, never the wait for them.
 // SPDX-License-Identifier: Apache-2.0
 #include "bare_launch.h"
-#include "device.h"
-#include "sage.h"
+#include "fail.h"
 #include "samples.h"
 #include "tiny_call.h"
 #include <assert.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,46 +34,29 @@ struct bench {
 
 /* -- Errors ---- */
 
-__attribute__((format(printf, 1, 2))) static bool fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("launch_overhead: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    return false;
-}
-
-static bool device_ok(const struct bench *b, bool ok) {
-    return ok || fail("%s", device_error(&b->device));
-}
-
-static bool sage_ok(const struct bench *b, bool ok) {
-    return ok || fail("%s", sage_last_error(b->context));
-}
-
 static bool driver_ok(const struct bench *b, driver_result result, const char *what) {
-    return sage_ok(b, driver_check(b->context, result, what) == SAGE_OK);
+    return sage_ok(b->context, driver_check(b->context, result, what) == SAGE_OK);
 }
 
 /* -- Set-up ---- */
 
 static bool make_plan(struct bench *b, const char *kernel_dir) {
     const sage_options options = {.size = sizeof options, .kernel_dir = kernel_dir, .memory_only = 1};
-    return sage_ok(b, sage_context_create(&options, &b->context) == SAGE_OK) &&
-           sage_ok(b, sage_attention_plan_create(b->context, &tiny_desc, &b->plan) == SAGE_OK);
+    return sage_ok(b->context, sage_context_create(&options, &b->context) == SAGE_OK) &&
+           sage_ok(b->context, sage_attention_plan_create(b->context, &tiny_desc, &b->plan) == SAGE_OK);
 }
 
 static bool make_call(struct bench *b) {
-    return device_ok(
-        b, device_stream_create(&b->device, &b->stream) &&
-               tiny_make(&b->device, b->stream, sage_attention_workspace_bytes(b->plan, &tiny_shape), &b->args));
+    return device_ok(&b->device, device_stream_create(&b->device, &b->stream) &&
+                                     tiny_make(&b->device, b->stream,
+                                               sage_attention_workspace_bytes(b->plan, &tiny_shape), &b->args));
 }
 
 static bool make_bare(struct bench *b, const char *kernel_dir) {
     struct bare_recipe recipe;
-    return sage_ok(b, bare_read(b->context, kernel_dir, sage_attention_plan_describe(b->plan), &tiny_shape, &recipe)) &&
-           device_ok(b, bare_load(&b->device, &recipe, &b->args, TINY_SM_SCALE, b->stream, &b->bare));
+    return sage_ok(b->context,
+                   bare_read(b->context, kernel_dir, sage_attention_plan_describe(b->plan), &tiny_shape, &recipe)) &&
+           device_ok(&b->device, bare_load(&b->device, &recipe, &b->args, TINY_SM_SCALE, b->stream, &b->bare));
 }
 
 // After a successful device_open.
@@ -124,11 +105,11 @@ static const struct {
 // O of one call; O and the workspace start with all bits set.
 static bool output_of(struct bench *b, bool (*call)(struct bench *b), uint16_t out[TINY_ELEMENTS]) {
     struct device *d = &b->device;
-    if (!device_ok(b, device_memset_u8(d, b->args.workspace, 0xff, b->args.workspace_bytes, b->stream) &&
-                          device_memset_u8(d, b->args.o.data, 0xff, TINY_TENSOR_BYTES, b->stream)))
+    if (!device_ok(&b->device, device_memset_u8(d, b->args.workspace, 0xff, b->args.workspace_bytes, b->stream) &&
+                                   device_memset_u8(d, b->args.o.data, 0xff, TINY_TENSOR_BYTES, b->stream)))
         return false;
     if (!call(b)) return fail("a launch failed: %s", sage_last_error(b->context));
-    return device_ok(b, device_download(d, out, b->args.o.data, TINY_TENSOR_BYTES, b->stream));
+    return device_ok(&b->device, device_download(d, out, b->args.o.data, TINY_TENSOR_BYTES, b->stream));
 }
 
 // Whether both ways give the same O. *written: whether all of it was written.
@@ -162,7 +143,7 @@ static bool time_block(struct bench *b, enum kind kind, int round) {
     b->early_us[kind][round] = (middle - start) / (CALLS / 2);
     b->us[kind][round] = (end - start) / CALLS;
     if (!ok) return fail("a launch failed: %s", sage_last_error(b->context));
-    return device_ok(b, device_synchronize(&b->device, b->stream));
+    return device_ok(&b->device, device_synchronize(&b->device, b->stream));
 }
 
 // Each kind once a round; the rounds start with another kind in turn, so that a drift hits all alike.

@@ -3,12 +3,10 @@
 // --out DIR`. Out: for each length the time, the bytes that must move, and the share of the copy bandwidth, as text or
 // JSON. Bytes: Q, K and V read once in 16 bits and written once in 8; scales are left out. Copies and calls take turns.
 // SPDX-License-Identifier: Apache-2.0
-#include "device.h"
-#include "sage.h"
+#include "fail.h"
 #include "samples.h"
 #include <assert.h>
 #include <dlfcn.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,39 +51,17 @@ struct row {
     double bytes, share;
 };
 
-/* -- Errors ---- */
-
-__attribute__((format(printf, 1, 2))) static bool fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("preprocess: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    return false;
-}
-
-static bool device_ok(const struct bench *b, bool ok) {
-    return ok || fail("%s", device_error(&b->device));
-}
-
-static bool sage_ok(const struct bench *b, bool ok) {
-    return ok || fail("%s", sage_last_error(b->context));
-}
-
 /* -- Set-up ---- */
 
 // The one entry point that libsage has no use for.
 static bool find_copy(struct bench *b) {
-    const char *name = getenv("SAGE_DRIVER");
-    void *library = dlopen(name ? name : "libcuda.so.1", RTLD_NOW);
-    void *symbol = library ? dlsym(library, "cuMemcpyDtoDAsync_v2") : NULL;
+    void *symbol = dlsym(b->device.driver.library, "cuMemcpyDtoDAsync_v2");
     if (!symbol) return fail("the driver has no cuMemcpyDtoDAsync_v2");
     memcpy(&b->copy, &symbol, sizeof symbol);
     return true;
 }
 
-// bf16 of magnitude 2^-8 to 2, either sign.
+// bf16 of magnitude 2^-8 to 1, either sign.
 static bool make_pattern(struct bench *b) {
     b->pattern = malloc(PATTERN_ELEMENTS * sizeof *b->pattern);
     if (!b->pattern) return fail("out of memory");
@@ -100,17 +76,18 @@ static bool make_pattern(struct bench *b) {
 static bool make_spans(struct bench *b, struct span spans[ROUNDS]) {
     for (int i = 0; i < ROUNDS; i++)
         if (!device_event_create(&b->device, &spans[i].from) || !device_event_create(&b->device, &spans[i].to))
-            return device_ok(b, false);
+            return device_ok(&b->device, false);
     return true;
 }
 
 static bool set_up(struct bench *b, const char *kernel_dir) {
     const sage_options options = {.size = sizeof options, .kernel_dir = kernel_dir, .memory_only = 1};
     struct device *d = &b->device;
-    return find_copy(b) && make_pattern(b) && sage_ok(b, sage_context_create(&options, &b->context) == SAGE_OK) &&
-           sage_ok(b, sage_attention_plan_create(b->context, &desc, &b->plan) == SAGE_OK) &&
-           device_ok(b, device_stream_create(d, &b->stream) && device_alloc(d, COPY_BYTES, &b->copied[0]) &&
-                            device_alloc(d, COPY_BYTES, &b->copied[1])) &&
+    return find_copy(b) && make_pattern(b) &&
+           sage_ok(b->context, sage_context_create(&options, &b->context) == SAGE_OK) &&
+           sage_ok(b->context, sage_attention_plan_create(b->context, &desc, &b->plan) == SAGE_OK) &&
+           device_ok(&b->device, device_stream_create(d, &b->stream) && device_alloc(d, COPY_BYTES, &b->copied[0]) &&
+                                     device_alloc(d, COPY_BYTES, &b->copied[1])) &&
            make_spans(b, b->call) && make_spans(b, b->copying);
 }
 
@@ -147,7 +124,7 @@ static bool make_args(struct bench *b, const sage_attention_shape *shape, sage_a
     bool ok = make_input(b, elements, &out->q.data) && make_input(b, elements, &out->k.data) &&
               make_input(b, elements, &out->v.data) && device_alloc(&b->device, 2 * elements, &out->o.data) &&
               device_alloc(&b->device, out->workspace_bytes, &out->workspace);
-    return device_ok(b, ok);
+    return device_ok(&b->device, ok);
 }
 
 static void free_args(struct bench *b, const sage_attention_args *args) {
@@ -158,23 +135,23 @@ static void free_args(struct bench *b, const sage_attention_args *args) {
 /* -- Times ---- */
 
 static bool time_call(struct bench *b, const sage_attention_args *args, const struct span *span) {
-    return device_ok(b, device_event_record(&b->device, span->from, b->stream)) &&
-           sage_ok(b, sage_attention_quantise(b->plan, args, b->stream) == SAGE_OK) &&
-           device_ok(b, device_event_record(&b->device, span->to, b->stream));
+    return device_ok(&b->device, device_event_record(&b->device, span->from, b->stream)) &&
+           sage_ok(b->context, sage_attention_quantise(b->plan, args, b->stream) == SAGE_OK) &&
+           device_ok(&b->device, device_event_record(&b->device, span->to, b->stream));
 }
 
 static bool time_copy(struct bench *b, const struct span *span) {
     const driver_pointer to = (driver_pointer)(uintptr_t)b->copied[0], from = (driver_pointer)(uintptr_t)b->copied[1];
-    if (!device_ok(b, device_event_record(&b->device, span->from, b->stream))) return false;
+    if (!device_ok(&b->device, device_event_record(&b->device, span->from, b->stream))) return false;
     if (b->copy(to, from, COPY_BYTES, (driver_stream)b->stream) != DRIVER_SUCCESS)
         return fail("cuMemcpyDtoDAsync failed");
-    return device_ok(b, device_event_record(&b->device, span->to, b->stream));
+    return device_ok(&b->device, device_event_record(&b->device, span->to, b->stream));
 }
 
 static bool summarise_spans(struct bench *b, const struct span spans[ROUNDS], struct summary *out) {
     double us[ROUNDS];
     for (int i = 0; i < ROUNDS; i++) {
-        if (!device_ok(b, device_event_elapsed(&b->device, spans[i].from, spans[i].to, &us[i]))) return false;
+        if (!device_ok(&b->device, device_event_elapsed(&b->device, spans[i].from, spans[i].to, &us[i]))) return false;
         us[i] *= 1e3;
     }
     *out = summarise(us, ROUNDS);
